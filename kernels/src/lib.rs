@@ -24,4 +24,4 @@ pub mod scan;
 pub mod simd;
 pub mod sort;
 
-pub use dtype::{DType, MAX_RANK};
+pub use dtype::{DType, MAX_RANK, RawView};

@@ -1,4 +1,6 @@
-//! The plain loop of every kernel: the oracle of its tests and the baseline of its benchmarks.
+//! The plain loop of every kernel: its definition, its oracle in the tests, and the baseline beside it in benchmarks.
 
 pub mod conv;
 pub mod gemm;
+pub mod pointwise;
+pub mod reduce;
