@@ -42,7 +42,8 @@ pub fn cumsum_slices<T: Number>(shape: &[usize], axis: usize, x: Strided<'_, T>,
     unsafe { cumsum(T::DTYPE, shape, axis, x, out.as_mut_ptr().cast()) }
 }
 
-/// Lines whose sums run side by side: each waits for its own last addition, together they keep the adder busy.
+/// Lines whose sums run side by side: each waits for its own last addition, together they keep the adder busy. With
+/// more, lines a power of two apart would push each other out of the first-level cache.
 const LANES: usize = 4;
 
 /// Operands 0 and 1 of the spaces, which leave out the axis: `x`, `out`.
