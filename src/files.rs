@@ -42,7 +42,8 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     let Some(name) = target.file_name() else {
         return Err(Error::file(path, "is not the name of a file"));
     };
-    let name = name.to_string_lossy().into_owned();
+    // Cut, so that the name of the temporary file stays within what a file system allows.
+    let name: String = name.to_string_lossy().chars().take(50).collect();
     let folder = match target.parent() {
         Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
         _ => PathBuf::from("."),

@@ -5,6 +5,7 @@
 
 mod digits;
 mod glyphs;
+pub mod idx;
 mod images;
 mod splitmix;
 
