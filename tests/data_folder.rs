@@ -1,32 +1,17 @@
 //! Pictures in folders, and the resampling of pictures.
 
+mod support;
+
 use gradus::data::folder::{self, FolderOptions};
 use gradus::data::resize::{Decoded, Filter, Fit, resize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use support::Folder;
 
-/// A folder that is removed with all its content when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("gradus-folder-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn file(folder: &Path, name: &str, bytes: &[u8]) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
 }
 
 /// The format of these tests: width, height, channels, then the pixels.
@@ -49,41 +34,41 @@ fn resized(picture: &Decoded, size: [usize; 2], filter: Filter, fit: Fit) -> Vec
 
 #[test]
 fn classes_are_folders_in_order() {
-    let folder = Folder::new("classes");
-    folder.file("b/2.png", &[1, 1, 1, 20]);
-    folder.file("b/1.PNG", &[1, 1, 1, 10]);
-    folder.file("b/notes.txt", b"not a picture");
-    folder.file("b/deeper/9.png", &[1, 1, 1, 90]);
-    folder.file("a/x.jpg", &[1, 1, 3, 100, 100, 100]);
-    folder.file(".hidden/x.png", &[]);
-    folder.file("a/.x.png", &[]);
-    folder.file("readme.md", b"");
-    let images = folder::read(&folder.0, &FolderOptions::new(1, 1, 1), &toy).unwrap();
+    let folder = Folder::new("folder-classes");
+    file(&folder, "b/2.png", &[1, 1, 1, 20]);
+    file(&folder, "b/1.PNG", &[1, 1, 1, 10]);
+    file(&folder, "b/notes.txt", b"not a picture");
+    file(&folder, "b/deeper/9.png", &[1, 1, 1, 90]);
+    file(&folder, "a/x.jpg", &[1, 1, 3, 100, 100, 100]);
+    file(&folder, ".hidden/x.png", &[]);
+    file(&folder, "a/.x.png", &[]);
+    file(&folder, "readme.md", b"");
+    let images = folder::read(&folder, &FolderOptions::new(1, 1, 1), &toy).unwrap();
     assert_eq!(images.classes, ["a", "b"]);
     assert_eq!(images.labels, Some(vec![0, 1, 1]));
     assert_eq!(images.pixels, [100, 10, 20]);
-    let colour = folder::read(&folder.0, &FolderOptions::new(3, 2, 1), &toy).unwrap();
+    let colour = folder::read(&folder, &FolderOptions::new(3, 2, 1), &toy).unwrap();
     assert_eq!((colour.channels, colour.height, colour.width), (3, 2, 1));
     assert_eq!(colour.image(2), [20; 6]);
 
-    let flat = folder::read(&folder.0.join("b"), &FolderOptions::new(1, 1, 1), &toy).unwrap_err();
+    let flat = folder::read(&folder.join("b"), &FolderOptions::new(1, 1, 1), &toy).unwrap_err();
     assert!(flat.to_string().contains("beside the folders"), "{flat}");
-    fs::remove_dir_all(folder.0.join("b/deeper")).unwrap();
-    let flat = folder::read(&folder.0.join("b"), &FolderOptions::new(1, 1, 1), &toy).unwrap();
+    fs::remove_dir_all(folder.join("b/deeper")).unwrap();
+    let flat = folder::read(&folder.join("b"), &FolderOptions::new(1, 1, 1), &toy).unwrap();
     assert_eq!((flat.labels, flat.pixels), (None, vec![10, 20]));
 }
 
 #[test]
 fn faults_name_the_file() {
-    let folder = Folder::new("faults");
+    let folder = Folder::new("folder-faults");
     let fails = |fault: &[&str], options: &FolderOptions| {
-        let message = folder::read(&folder.0, options, &toy).unwrap_err().to_string();
+        let message = folder::read(&folder, options, &toy).unwrap_err().to_string();
         assert!(fault.iter().all(|f| message.contains(f)), "no {fault:?} in: {message}");
     };
     let options = FolderOptions::new(1, 4, 4);
     fails(&["holds no images", "png"], &options);
-    (0..20).for_each(|i| folder.file(&format!("{i:02}.png"), &[1, 1, 1, 0]));
-    folder.file("18.png", &[]);
+    (0..20).for_each(|i| file(&folder, &format!("{i:02}.png"), &[1, 1, 1, 0]));
+    file(&folder, "18.png", &[]);
     for (bytes, fault) in [
         (&[][..], "no header"),
         (&[1, 1, 9][..], "panicked: nine channels"),
@@ -91,10 +76,10 @@ fn faults_name_the_file() {
         (&[2, 2, 1, 0, 0][..], "2 bytes of pixels for 2x2x1"),
         (&[0, 2, 1][..], "0 bytes of pixels"),
     ] {
-        folder.file("07.png", bytes);
+        file(&folder, "07.png", bytes);
         fails(&["07.png", "cannot be decoded", fault], &options);
     }
-    folder.file("07.png", &[1; 100]);
+    file(&folder, "07.png", &[1; 100]);
     fails(
         &["07.png", "100 bytes, more than the limit of 99"],
         &FolderOptions { file_limit: 99, ..options.clone() },
@@ -105,32 +90,32 @@ fn faults_name_the_file() {
     );
     fails(&["more than"], &FolderOptions::new(3, usize::MAX, 2));
     fails(&["cannot be made"], &FolderOptions::new(2, 1, 1));
-    fs::create_dir(folder.0.join("empty")).unwrap();
-    fs::read_dir(&folder.0)
+    fs::create_dir(folder.join("empty")).unwrap();
+    fs::read_dir(&folder)
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.is_file())
         .for_each(|p| fs::remove_file(p).unwrap());
     fails(&["empty", "holds no images"], &options);
-    let none = folder::read(&folder.0.join("none"), &options, &toy).unwrap_err();
+    let none = folder::read(&folder.join("none"), &options, &toy).unwrap_err();
     assert!(none.to_string().contains("cannot read the folder"), "{none}");
 }
 
 #[cfg(unix)]
 #[test]
 fn loops_and_pipes_end_in_an_error() {
-    let folder = Folder::new("loops");
-    folder.file("class/1.png", &[1, 1, 1, 5]);
-    std::os::unix::fs::symlink(&folder.0, folder.0.join("class/loop")).unwrap(); // not entered
+    let folder = Folder::new("folder-loops");
+    file(&folder, "class/1.png", &[1, 1, 1, 5]);
+    std::os::unix::fs::symlink(&folder, folder.join("class/loop")).unwrap(); // not entered
     let options = FolderOptions::new(1, 1, 1);
-    assert_eq!(folder::read(&folder.0, &options, &toy).unwrap().pixels, [5]);
-    std::os::unix::fs::symlink("self.png", folder.0.join("class/self.png")).unwrap();
-    let message = folder::read(&folder.0, &options, &toy).unwrap_err().to_string();
+    assert_eq!(folder::read(&folder, &options, &toy).unwrap().pixels, [5]);
+    std::os::unix::fs::symlink("self.png", folder.join("class/self.png")).unwrap();
+    let message = folder::read(&folder, &options, &toy).unwrap_err().to_string();
     assert!(message.contains("self.png"), "{message}");
-    fs::remove_file(folder.0.join("class/self.png")).unwrap();
-    let fifo = folder.0.join("class/pipe.png");
+    fs::remove_file(folder.join("class/self.png")).unwrap();
+    let fifo = folder.join("class/pipe.png");
     if std::process::Command::new("mkfifo").arg(&fifo).status().is_ok_and(|s| s.success()) {
-        let message = folder::read(&folder.0, &options, &toy).unwrap_err().to_string();
+        let message = folder::read(&folder, &options, &toy).unwrap_err().to_string();
         assert!(message.contains("pipe.png") && message.contains("a pipe"), "{message}");
     }
 }

@@ -1,35 +1,20 @@
 //! IDX files: what is read, and that every malformed one is a clear error that names it.
 #![cfg(feature = "files")]
 
+mod support;
+
 use flate2::{Compression, write::GzEncoder};
 use gradus::data::idx::{self, Elements, Idx};
 use proptest::prelude::*;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use support::Folder;
 
-/// A folder that is removed with all its content when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("gradus-idx-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn file(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
 }
 
 fn file_bytes(code: u8, dims: &[u32], payload: &[u8]) -> Vec<u8> {
@@ -58,7 +43,7 @@ fn refused(path: &Path, fault: &str) {
 
 #[test]
 fn every_element_type_plain_and_compressed() {
-    let folder = Folder::new("types");
+    let folder = Folder::new("idx-types");
     let f32s = [1.5f32, f32::NEG_INFINITY];
     let f64s = [-0.1f64, 1e300];
     let cases: [(u8, Vec<u8>, Elements); 6] = [
@@ -74,57 +59,57 @@ fn every_element_type_plain_and_compressed() {
             let bytes = file_bytes(code, &dims, &payload);
             let dims = dims.iter().map(|&d| d as usize).collect();
             let want = Idx { dims, data: data.clone() };
-            assert_eq!(idx::read(&folder.file("plain", &bytes)).unwrap(), want);
+            assert_eq!(idx::read(&file(&folder, "plain", &bytes)).unwrap(), want);
             // gzip is known by its content, not by its name
-            assert_eq!(idx::read(&folder.file("packed", &gzip(&bytes))).unwrap(), want);
+            assert_eq!(idx::read(&file(&folder, "packed", &gzip(&bytes))).unwrap(), want);
         }
     }
     let two_members = [gzip(&file_bytes(8, &[2], &[7])), gzip(&[9])].concat();
-    assert_eq!(idx::read(&folder.file("members", &two_members)).unwrap().data, Elements::U8(vec![7, 9]));
+    assert_eq!(idx::read(&file(&folder, "members", &two_members)).unwrap().data, Elements::U8(vec![7, 9]));
     for (dims, count) in [(vec![], 1), (vec![0], 0), (vec![u32::MAX, u32::MAX, u32::MAX, 0], 0)] {
-        let got = idx::read(&folder.file("odd", &file_bytes(8, &dims, &vec![5; count]))).unwrap();
+        let got = idx::read(&file(&folder, "odd", &file_bytes(8, &dims, &vec![5; count]))).unwrap();
         assert_eq!((got.dims.len(), got.data), (dims.len(), Elements::U8(vec![5; count])));
     }
 }
 
 #[test]
 fn malformed_files_are_refused() {
-    let folder = Folder::new("malformed");
+    let folder = Folder::new("idx-malformed");
     let good = file_bytes(8, &[2, 3], &[1, 2, 3, 4, 5, 6]);
-    refused(&folder.file("empty", &[]), "ends within the header");
-    refused(&folder.file("zeros", &[0; 3]), "ends within the header");
-    refused(&folder.file("rank", &good[..9]), "ends within the header");
-    refused(&folder.file("text", b"hello, world"), "not an IDX file");
-    refused(&folder.file("type", &file_bytes(0x0A, &[1], &[0])), "unknown element type 0x0a");
-    refused(&folder.file("type0", &[0; 4096]), "unknown element type 0x00");
-    refused(&folder.file("short", &good[..good.len() - 1]), "too short");
-    refused(&folder.file("long", &[&good[..], &[0]].concat()), "too long");
-    refused(&folder.file("claim", &file_bytes(8, &[u32::MAX, 2], &[1])), "too short");
-    refused(&folder.file("overflow", &file_bytes(0x0E, &[u32::MAX; 255], &[1])), "impossible size");
-    refused(&folder.file("isize", &file_bytes(8, &[u32::MAX, 1 << 31, 1 << 2], &[1])), "impossible size");
+    refused(&file(&folder, "empty", &[]), "ends within the header");
+    refused(&file(&folder, "zeros", &[0; 3]), "ends within the header");
+    refused(&file(&folder, "rank", &good[..9]), "ends within the header");
+    refused(&file(&folder, "text", b"hello, world"), "not an IDX file");
+    refused(&file(&folder, "type", &file_bytes(0x0A, &[1], &[0])), "unknown element type 0x0a");
+    refused(&file(&folder, "type0", &[0; 4096]), "unknown element type 0x00");
+    refused(&file(&folder, "short", &good[..good.len() - 1]), "too short");
+    refused(&file(&folder, "long", &[&good[..], &[0]].concat()), "too long");
+    refused(&file(&folder, "claim", &file_bytes(8, &[u32::MAX, 2], &[1])), "too short");
+    refused(&file(&folder, "overflow", &file_bytes(0x0E, &[u32::MAX; 255], &[1])), "impossible size");
+    refused(&file(&folder, "isize", &file_bytes(8, &[u32::MAX, 1 << 31, 1 << 2], &[1])), "impossible size");
     refused(Path::new("/no/such/file"), "cannot open");
-    refused(&folder.0, "a folder");
+    refused(&folder, "a folder");
 
     let packed = gzip(&good);
-    refused(&folder.file("cut.gz", &packed[..packed.len() - 3]), "cannot read");
-    refused(&folder.file("header.gz", &packed[..7]), "ends within the header");
+    refused(&file(&folder, "cut.gz", &packed[..packed.len() - 3]), "cannot read");
+    refused(&file(&folder, "header.gz", &packed[..7]), "ends within the header");
     let mut rotten = packed.clone();
     rotten[packed.len() - 5] ^= 1; // the stored checksum
-    refused(&folder.file("checksum.gz", &rotten), "cannot read");
-    refused(&folder.file("long.gz", &gzip(&[&good[..], &[0]].concat())), "too long");
-    refused(&folder.file("short.gz", &gzip(&good[..good.len() - 1])), "too short");
-    refused(&folder.file("garbage.gz", &[&packed[..], b"rest"].concat()), "cannot read");
+    refused(&file(&folder, "checksum.gz", &rotten), "cannot read");
+    refused(&file(&folder, "long.gz", &gzip(&[&good[..], &[0]].concat())), "too long");
+    refused(&file(&folder, "short.gz", &gzip(&good[..good.len() - 1])), "too short");
+    refused(&file(&folder, "garbage.gz", &[&packed[..], b"rest"].concat()), "cannot read");
     // claims 1 GB, and no compressed file of its size can hold that
-    refused(&folder.file("claim.gz", &gzip(&file_bytes(8, &[1 << 30], &[0; 100]))), "no more than");
+    refused(&file(&folder, "claim.gz", &gzip(&file_bytes(8, &[1 << 30], &[0; 100]))), "no more than");
     // a bomb: 64 MiB of zeros in 64 kB, header included
-    refused(&folder.file("bomb.gz", &gzip(&vec![0; 64 << 20])), "unknown element type");
+    refused(&file(&folder, "bomb.gz", &gzip(&vec![0; 64 << 20])), "unknown element type");
 }
 
 #[test]
 fn the_limit_holds_for_plain_and_compressed() {
-    let folder = Folder::new("limit");
+    let folder = Folder::new("idx-limit");
     let bytes = file_bytes(8, &[100_000], &vec![7; 100_000]);
-    for path in [folder.file("plain", &bytes), folder.file("packed", &gzip(&bytes))] {
+    for path in [file(&folder, "plain", &bytes), file(&folder, "packed", &gzip(&bytes))] {
         assert!(idx::read_limited(&path, 100_000).is_ok());
         assert!(idx::read_limited(&path, 99_999).unwrap_err().to_string().contains("99999"));
     }
@@ -134,17 +119,17 @@ fn the_limit_holds_for_plain_and_compressed() {
 #[test]
 fn what_is_not_a_file_is_refused_without_waiting() {
     use std::os::unix::fs::symlink;
-    let folder = Folder::new("special");
+    let folder = Folder::new("idx-special");
     refused(Path::new("/dev/zero"), "a device");
-    let fifo = folder.0.join("fifo");
+    let fifo = folder.join("fifo");
     if std::process::Command::new("mkfifo").arg(&fifo).status().is_ok_and(|s| s.success()) {
         refused(&fifo, "a pipe");
     }
-    let (a, b) = (folder.0.join("a"), folder.0.join("b"));
+    let (a, b) = (folder.join("a"), folder.join("b"));
     symlink(&b, &a).unwrap();
     symlink(&a, &b).unwrap();
     refused(&a, "cannot open");
-    let sparse = folder.0.join("sparse");
+    let sparse = folder.join("sparse");
     let file = fs::File::create(&sparse).unwrap();
     if file.set_len(1 << 40).is_ok() {
         refused(&sparse, "more than the limit");
@@ -153,19 +138,19 @@ fn what_is_not_a_file_is_refused_without_waiting() {
 
 #[test]
 fn images_and_labels_must_fit_together() {
-    let folder = Folder::new("images");
-    let pixels = folder.file("pixels", &file_bytes(8, &[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]));
+    let folder = Folder::new("idx-images");
+    let pixels = file(&folder, "pixels", &file_bytes(8, &[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]));
     let short = |v: &[i16]| {
         file_bytes(0x0B, &[v.len() as u32], &v.iter().flat_map(|x| x.to_be_bytes()).collect::<Vec<_>>())
     };
-    let images = idx::images(&pixels, Some(&folder.file("labels", &short(&[0, 300])))).unwrap();
+    let images = idx::images(&pixels, Some(&file(&folder, "labels", &short(&[0, 300])))).unwrap();
     assert_eq!((images.count, images.channels, images.height, images.width), (2, 1, 2, 2));
     assert_eq!((images.image(1), images.labels.as_deref()), (&[5, 6, 7, 8][..], Some(&[0, 300][..])));
     assert_eq!((images.classes.len(), images.classes[300].as_str()), (301, "300"));
     assert_eq!(idx::images(&pixels, None).unwrap().labels, None);
 
     let bad = |labels: &[u8], fault: &str| {
-        let path = folder.file("bad-labels", labels);
+        let path = file(&folder, "bad-labels", labels);
         let message = idx::images(&pixels, Some(&path)).unwrap_err().to_string();
         assert!(message.contains("bad-labels") && message.contains(fault), "{message}");
     };
@@ -181,7 +166,7 @@ fn images_and_labels_must_fit_together() {
         (file_bytes(8, &[3, 0, 2], &[]), "cannot be made of"),
         (file_bytes(8, &[0, u32::MAX, u32::MAX, u32::MAX], &[]), "cannot be made of"),
     ] {
-        let path = folder.file("bad-pixels", &bytes);
+        let path = file(&folder, "bad-pixels", &bytes);
         let message = idx::images(&path, None).unwrap_err().to_string();
         assert!(message.contains("bad-pixels") && message.contains(fault), "{message}");
     }
@@ -189,22 +174,22 @@ fn images_and_labels_must_fit_together() {
 
 #[test]
 fn mnist_is_found_under_its_usual_names() {
-    let folder = Folder::new("mnist");
+    let folder = Folder::new("idx-mnist");
     let images = |n: u32| file_bytes(8, &[n, 2, 2], &vec![3; 4 * n as usize]);
     let labels = |v: &[u8]| file_bytes(8, &[v.len() as u32], v);
-    let message = idx::mnist(&folder.0).unwrap_err().to_string();
+    let message = idx::mnist(&folder).unwrap_err().to_string();
     assert!(message.contains("none of") && message.contains("train-images.idx3-ubyte.gz"), "{message}");
-    assert!(idx::mnist(&folder.0.join("none")).unwrap_err().to_string().contains("not a folder"));
+    assert!(idx::mnist(&folder.join("none")).unwrap_err().to_string().contains("not a folder"));
 
-    folder.file("train-images.idx3-ubyte", &images(3));
-    folder.file("train-labels-idx1-ubyte.gz", &gzip(&labels(&[0, 4, 2])));
-    folder.file("t10k-images-idx3-ubyte", &images(2));
-    folder.file("t10k-labels.idx1-ubyte", &labels(&[1, 1]));
-    let split = idx::mnist(&folder.0).unwrap();
+    file(&folder, "train-images.idx3-ubyte", &images(3));
+    file(&folder, "train-labels-idx1-ubyte.gz", &gzip(&labels(&[0, 4, 2])));
+    file(&folder, "t10k-images-idx3-ubyte", &images(2));
+    file(&folder, "t10k-labels.idx1-ubyte", &labels(&[1, 1]));
+    let split = idx::mnist(&folder).unwrap();
     assert_eq!((split.train.count, split.test.count), (3, 2));
     assert_eq!((split.train.classes.len(), split.test.classes.len()), (5, 5)); // the classes of the set, not of a part
-    folder.file("t10k-images-idx3-ubyte", &file_bytes(8, &[2, 1, 4], &[0; 8]));
-    assert!(idx::mnist(&folder.0).unwrap_err().to_string().contains("[1, 1, 4]"));
+    file(&folder, "t10k-images-idx3-ubyte", &file_bytes(8, &[2, 1, 4], &[0; 8]));
+    assert!(idx::mnist(&folder).unwrap_err().to_string().contains("[1, 1, 4]"));
 }
 
 proptest! {
@@ -218,12 +203,12 @@ proptest! {
         flip in any::<(prop::sample::Index, u8)>(),
         packed in any::<bool>(),
     ) {
-        let folder = Folder::new(&format!("fuzz-{:?}", std::thread::current().id()));
+        let folder = Folder::new(&format!("idx-fuzz-{:?}", std::thread::current().id()));
         let mut bytes = file_bytes(code, &dims, &payload);
         if packed { bytes = gzip(&bytes); }
         let at = flip.0.index(bytes.len());
         bytes[at] ^= flip.1;
-        match idx::read(&folder.file("fuzzed", &bytes)) {
+        match idx::read(&file(&folder, "fuzzed", &bytes)) {
             Ok(Idx { dims, data }) => {
                 let len = match data {
                     Elements::U8(v) => v.len(), Elements::I8(v) => v.len(), Elements::I16(v) => v.len(),
@@ -231,7 +216,7 @@ proptest! {
                 };
                 let product = if dims.contains(&0) { 0 } else { dims.iter().product() };
                 prop_assert_eq!(len, product);
-                let cut = folder.file("cut", &bytes[..bytes.len() - 1]);
+                let cut = file(&folder, "cut", &bytes[..bytes.len() - 1]);
                 prop_assert!(idx::read(&cut).is_err());
             }
             Err(e) => prop_assert!(e.to_string().contains("fuzzed")),

@@ -1,32 +1,18 @@
 //! The atomic writer: the old file or the new one, never a part, and nothing left beside it.
 
+mod support;
+
 use gradus::files::{read_bounded, write_atomic};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use support::Folder;
 
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("gradus-files-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[track_caller]
@@ -41,20 +27,20 @@ fn fails(path: &Path, fault: &str) {
 
 #[test]
 fn writes_and_replaces() {
-    let folder = Folder::new("replace");
-    let path = folder.0.join("model.bin");
+    let folder = Folder::new("files-replace");
+    let path = folder.join("model.bin");
     for content in [&b"first"[..], b"", &[7; 300_000]] {
         write_atomic(&path, |w| content.chunks(1000).try_for_each(|c| w.write_all(c))).unwrap();
         assert_eq!(read_bounded(&path, 1 << 20).unwrap(), content);
-        assert_eq!(folder.names(), ["model.bin"]);
+        assert_eq!(names(&folder), ["model.bin"]);
     }
 }
 
 /// A failure at any write leaves the old file and no temporary one; so does a panic of the caller's writer.
 #[test]
 fn a_failed_write_leaves_the_old_file() {
-    let folder = Folder::new("failed");
-    let path = folder.0.join("model.bin");
+    let folder = Folder::new("files-failed");
+    let path = folder.join("model.bin");
     for exists in [false, true] {
         for k in 0..5 {
             let error = write_atomic(&path, |w| {
@@ -66,14 +52,14 @@ fn a_failed_write_leaves_the_old_file() {
                 error.to_string().contains("model.bin") && error.to_string().contains("disk on fire"),
                 "{error}"
             );
-            assert_eq!(folder.names(), if exists { &["model.bin"][..] } else { &[] });
+            assert_eq!(names(&folder), if exists { &["model.bin"][..] } else { &[] });
         }
         let panicked = std::panic::catch_unwind(|| write_atomic(&path, |_| panic!("in the writer")));
         assert!(panicked.is_err());
         if exists {
             assert_eq!(fs::read(&path).unwrap(), b"old");
         } else {
-            assert!(folder.names().is_empty());
+            assert!(names(&folder).is_empty());
             fs::write(&path, b"old").unwrap();
         }
     }
@@ -81,19 +67,19 @@ fn a_failed_write_leaves_the_old_file() {
 
 #[test]
 fn impossible_targets_are_refused() {
-    let folder = Folder::new("impossible");
-    fails(&folder.0.join("no folder").join("f"), "cannot create a temporary file");
-    fs::write(folder.0.join("file"), b"x").unwrap();
-    fails(&folder.0.join("file").join("f"), "cannot");
-    fails(&folder.0, "a folder");
-    assert!(write_atomic(&folder.0.join(".."), |_| Ok(())).unwrap_err().to_string().contains("a folder"));
+    let folder = Folder::new("files-impossible");
+    fails(&folder.join("no folder").join("f"), "cannot create a temporary file");
+    fs::write(folder.join("file"), b"x").unwrap();
+    fails(&folder.join("file").join("f"), "cannot");
+    fails(&folder, "a folder");
+    assert!(write_atomic(&folder.join(".."), |_| Ok(())).unwrap_err().to_string().contains("a folder"));
     assert!(write_atomic(Path::new(""), |_| Ok(())).is_err());
-    fails(&folder.0.join("n".repeat(300)), "cannot");
-    assert_eq!(folder.names(), ["file"]);
+    fails(&folder.join("n".repeat(300)), "cannot");
+    assert_eq!(names(&folder), ["file"]);
     // The longest name there may be: that of the temporary file is not longer.
     let longest = "n".repeat(255);
-    write_atomic(&folder.0.join(&longest), |w| w.write_all(b"new")).unwrap();
-    assert_eq!(folder.names(), ["file", &longest]);
+    write_atomic(&folder.join(&longest), |w| w.write_all(b"new")).unwrap();
+    assert_eq!(names(&folder), ["file", &longest]);
 }
 
 #[cfg(unix)]
@@ -101,25 +87,25 @@ fn impossible_targets_are_refused() {
 fn devices_and_read_only_folders_are_refused() {
     use std::os::unix::fs::PermissionsExt;
     fails(Path::new("/dev/null"), "a device"); // renaming over it would be a disaster for root
-    let folder = Folder::new("readonly");
-    fs::write(folder.0.join("f"), b"old").unwrap();
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o555)).unwrap();
+    let folder = Folder::new("files-readonly");
+    fs::write(folder.join("f"), b"old").unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
     // The super-user may write there in spite of the permissions; /proc refuses everybody.
-    if fs::File::create(folder.0.join("probe")).is_err() {
-        fails(&folder.0.join("f"), "cannot create a temporary file");
+    if fs::File::create(folder.join("probe")).is_err() {
+        fails(&folder.join("f"), "cannot create a temporary file");
     } else if Path::new("/proc/self").exists() {
         fails(Path::new("/proc/self/f"), "cannot create a temporary file");
     }
-    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(fs::read(folder.0.join("f")).unwrap(), b"old");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(fs::read(folder.join("f")).unwrap(), b"old");
 }
 
 #[cfg(unix)]
 #[test]
 fn links_are_followed_and_permissions_kept() {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    let folder = Folder::new("links");
-    let (file, link) = (folder.0.join("file"), folder.0.join("link"));
+    let folder = Folder::new("files-links");
+    let (file, link) = (folder.join("file"), folder.join("link"));
     fs::write(&file, b"old").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     symlink("file", &link).unwrap();
@@ -127,15 +113,15 @@ fn links_are_followed_and_permissions_kept() {
     assert_eq!(fs::read(&file).unwrap(), b"new");
     assert!(link.symlink_metadata().unwrap().file_type().is_symlink());
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
-    symlink("nowhere", folder.0.join("dangling")).unwrap();
-    fails(&folder.0.join("dangling"), "leads nowhere");
+    symlink("nowhere", folder.join("dangling")).unwrap();
+    fails(&folder.join("dangling"), "leads nowhere");
 }
 
 /// What killed processes left is removed by the next write; what a living one writes, or another file's, is not.
 #[cfg(target_os = "linux")]
 #[test]
 fn leftovers_of_killed_processes_are_removed() {
-    let folder = Folder::new("stale");
+    let folder = Folder::new("files-stale");
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let dead = child.id();
     child.wait().unwrap();
@@ -147,19 +133,19 @@ fn leftovers_of_killed_processes_are_removed() {
         format!(".f.{dead}-x.tmp"),
     ];
     for name in keep.iter().chain(&[format!(".f.{dead}-0.tmp"), format!(".f.{dead}-17.tmp")]) {
-        fs::write(folder.0.join(name), b"part").unwrap();
+        fs::write(folder.join(name), b"part").unwrap();
     }
-    write_atomic(&folder.0.join("f"), |w| w.write_all(b"new")).unwrap();
+    write_atomic(&folder.join("f"), |w| w.write_all(b"new")).unwrap();
     let mut want: Vec<String> = keep.into_iter().chain(["f".to_string()]).collect();
     want.sort();
-    assert_eq!(folder.names(), want);
+    assert_eq!(names(&folder), want);
 }
 
 /// Readers during many concurrent writes see a complete file each time.
 #[test]
 fn concurrent_writers_never_mix() {
-    let folder = Folder::new("concurrent");
-    let path = folder.0.join("f");
+    let folder = Folder::new("files-concurrent");
+    let path = folder.join("f");
     write_atomic(&path, |w| w.write_all(&[0; 20_000])).unwrap();
     std::thread::scope(|s| {
         for t in 1..=3u8 {
@@ -171,17 +157,17 @@ fn concurrent_writers_never_mix() {
             assert!(bytes.len() == 20_000 && bytes.iter().all(|&b| b == bytes[0]));
         }
     });
-    assert_eq!(folder.names(), ["f"]);
+    assert_eq!(names(&folder), ["f"]);
 }
 
 #[test]
 fn bounded_reading_refuses_what_is_larger() {
-    let folder = Folder::new("bounded");
-    let path = folder.0.join("f");
+    let folder = Folder::new("files-bounded");
+    let path = folder.join("f");
     fs::write(&path, [1; 100]).unwrap();
     assert_eq!(read_bounded(&path, 100).unwrap().len(), 100);
     assert!(
         read_bounded(&path, 99).unwrap_err().to_string().contains("100 bytes, more than the limit of 99")
     );
-    assert!(read_bounded(&folder.0, 99).unwrap_err().to_string().contains("a folder"));
+    assert!(read_bounded(&folder, 99).unwrap_err().to_string().contains("a folder"));
 }
