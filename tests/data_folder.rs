@@ -5,7 +5,7 @@ mod support;
 use gradus::data::folder::{self, FolderOptions};
 use gradus::data::resize::{Decoded, Filter, Fit, resize};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use support::Folder;
 
 fn file(folder: &Path, name: &str, bytes: &[u8]) {

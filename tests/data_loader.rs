@@ -178,7 +178,7 @@ impl Source for Faulty {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         assert!(call != self.panics_at, "cosmic ray in image {index}");
         if call == self.fails_at {
-            return Err(Error::data(format!("image {index} is unreadable")));
+            return Err(Error::Data(format!("image {index} is unreadable")));
         }
         pixels[0] = index as u8;
         Ok(None)

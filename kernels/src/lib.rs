@@ -12,6 +12,7 @@
 
 pub mod conv;
 pub mod dtype;
+pub mod fold;
 pub mod gather;
 pub mod gemm;
 pub mod naive;
@@ -23,5 +24,7 @@ pub mod reduce;
 pub mod scan;
 pub mod simd;
 pub mod sort;
+mod space;
+pub mod strided;
 
-pub use dtype::{DType, MAX_RANK};
+pub use dtype::{DType, MAX_RANK, RawView};

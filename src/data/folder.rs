@@ -76,7 +76,7 @@ impl FolderOptions {
 pub fn read(folder: &Path, options: &FolderOptions, decoder: &dyn Decoder) -> Result<Images> {
     let FolderOptions { height, width, channels, .. } = *options;
     if !matches!(channels, 1 | 3) || height == 0 || width == 0 {
-        return Err(Error::data(format!(
+        return Err(Error::Data(format!(
             "pictures of {channels} channels, {height}x{width}, cannot be made"
         )));
     }

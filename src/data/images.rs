@@ -38,15 +38,15 @@ impl Images {
         let each = channels.checked_mul(height).and_then(|n| n.checked_mul(width)).filter(|&n| n > 0);
         let total = each.and_then(|n| n.checked_mul(count));
         if total != Some(pixels.len()) {
-            return Err(Error::data(format!("{sizes} cannot be made of {} pixels", pixels.len())));
+            return Err(Error::Data(format!("{sizes} cannot be made of {} pixels", pixels.len())));
         }
         if let Some(labels) = &labels {
             if labels.len() != count {
-                return Err(Error::data(format!("{sizes}, but {} labels", labels.len())));
+                return Err(Error::Data(format!("{sizes}, but {} labels", labels.len())));
             }
             if let Some(i) = labels.iter().position(|&l| l as usize >= classes.len()) {
                 let (label, classes) = (labels[i], classes.len());
-                return Err(Error::data(format!(
+                return Err(Error::Data(format!(
                     "label {label} of image {i} is outside the {classes} classes"
                 )));
             }

@@ -118,10 +118,10 @@ impl Loader {
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions) -> Result<Loader> {
         let (len, batch) = (source.len(), options.batch);
         if len == 0 || u32::try_from(len).is_err() {
-            return Err(Error::data(format!("a loader cannot go through {len} images")));
+            return Err(Error::Data(format!("a loader cannot go through {len} images")));
         }
         if batch == 0 || options.drop_last && batch > len {
-            return Err(Error::data(format!("{len} images do not make a batch of {batch}")));
+            return Err(Error::Data(format!("{len} images do not make a batch of {batch}")));
         }
         Ok(Loader { source, options, state: LoaderState::default(), maker: None })
     }
@@ -138,7 +138,7 @@ impl Loader {
     pub fn resume(&mut self, state: LoaderState) -> Result<()> {
         if state.position > self.source.len() {
             let (position, len) = (state.position, self.source.len());
-            return Err(Error::data(format!(
+            return Err(Error::Data(format!(
                 "cannot resume after image {position} of an epoch of {len} images"
             )));
         }
@@ -231,7 +231,7 @@ impl Cursor {
     /// The next batch. A panic of the source is an error.
     fn next(&mut self) -> Made {
         catch_unwind(AssertUnwindSafe(|| self.make())).unwrap_or_else(|panic| {
-            Err(Error::data(format!("reading a batch panicked: {}", panic_message(&*panic))))
+            Err(Error::Data(format!("reading a batch panicked: {}", panic_message(&*panic))))
         })
     }
 
@@ -259,7 +259,7 @@ impl Cursor {
         for &index in &indices {
             let label = self.source.read(index as usize, &mut bytes)?;
             if let Some(labels) = &mut labels {
-                labels.push(label.ok_or_else(|| Error::data(format!("image {index} has no label")))?);
+                labels.push(label.ok_or_else(|| Error::Data(format!("image {index} has no label")))?);
             }
             self.options.pixels.convert(&bytes, [self.options.seed, epoch, u64::from(index)], &mut pixels);
         }
@@ -339,7 +339,7 @@ impl Worker {
 
     fn next(&mut self) -> Made {
         let made = self.batches.as_ref().and_then(|b| b.recv().ok());
-        made.unwrap_or_else(|| Err(Error::data("the thread that reads batches has ended")))
+        made.unwrap_or_else(|| Err(Error::Data("the thread that reads batches has ended".into())))
     }
 }
 

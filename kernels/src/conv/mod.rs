@@ -1,0 +1,172 @@
+//! Two-dimensional cross-correlation in its three forms: forward, input gradient (which is transposed
+//! convolution) and weight gradient. Activations are contiguous NCHW, weights `[out, in / groups, kh, kw]`.
+
+use crate::gemm::Float;
+use std::ops::Range;
+
+/// The geometry of one convolution.
+///
+/// `output` is given, not computed, so that the three forms agree for transposed convolution with output padding:
+/// output position `o` reads the inputs `o * stride - padding + k * dilation`, and positions outside count as 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv {
+    /// Images.
+    pub batch: usize,
+    /// Groups: input and output channels are cut into as many equal parts, and each part sees only its own.
+    pub groups: usize,
+    /// Channels of x, a multiple of `groups`.
+    pub in_channels: usize,
+    /// Channels of y, a multiple of `groups`.
+    pub out_channels: usize,
+    /// Height and width of x.
+    pub input: [usize; 2],
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Height and width of y.
+    pub output: [usize; 2],
+    /// Input positions from one output position to the next.
+    pub stride: [usize; 2],
+    /// Zeros before the first row and column.
+    pub padding: [usize; 2],
+    /// Input positions from one weight to the next.
+    pub dilation: [usize; 2],
+}
+
+/// A block of an output whose values are final: some channels and a run of pixels of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvBlock {
+    /// The image.
+    pub image: usize,
+    /// Its channels.
+    pub channels: Range<usize>,
+    /// Pixels, row-major in the plane.
+    pub pixels: Range<usize>,
+}
+
+/// What [`forward`] and [`input_grad`] call on each finished block.
+pub type ConvEpilogue<'a> = Option<&'a (dyn Fn(ConvBlock) + Sync)>;
+
+impl Conv {
+    /// Elements of x: batch × in_channels × height × width.
+    pub fn x_len(&self) -> usize {
+        self.batch * self.in_channels * self.input[0] * self.input[1]
+    }
+
+    /// Elements of w: out_channels × in_channels / groups × kernel height × width.
+    pub fn w_len(&self) -> usize {
+        self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Elements of y: batch × out_channels × height × width.
+    pub fn y_len(&self) -> usize {
+        self.batch * self.out_channels * self.output[0] * self.output[1]
+    }
+
+    #[track_caller]
+    fn check<T>(&self, x: &[T], w: &[T], y: &[T]) {
+        assert!(
+            self.groups > 0
+                && self.in_channels.is_multiple_of(self.groups)
+                && self.out_channels.is_multiple_of(self.groups),
+            "channels {} → {} are not multiples of groups {}",
+            self.in_channels,
+            self.out_channels,
+            self.groups
+        );
+        assert!(self.stride[0] > 0 && self.stride[1] > 0, "stride {:?} must be positive", self.stride);
+        assert_eq!(x.len(), self.x_len(), "length of x");
+        assert_eq!(w.len(), self.w_len(), "length of w");
+        assert_eq!(y.len(), self.y_len(), "length of y");
+    }
+}
+
+/// Safe form of [`forward`]: `y = x ⋆ w`.
+///
+/// # Panics
+/// If a slice has another length than its shape, channels are not multiples of `groups`, or a stride is 0.
+#[track_caller]
+pub fn conv<T: Float>(c: &Conv, x: &[T], w: &[T], y: &mut [T]) {
+    c.check(x, w, y);
+    // SAFETY: all lengths were checked, and `y` is borrowed uniquely.
+    unsafe { forward(c, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), None) }
+}
+
+/// Safe form of [`input_grad`]: the gradient of x from that of y.
+///
+/// # Panics
+/// As [`conv`].
+#[track_caller]
+pub fn conv_input<T: Float>(c: &Conv, dy: &[T], w: &[T], dx: &mut [T]) {
+    c.check(dx, w, dy);
+    // SAFETY: all lengths were checked, and `dx` is borrowed uniquely.
+    unsafe { input_grad(c, dy.as_ptr(), w.as_ptr(), dx.as_mut_ptr(), None) }
+}
+
+/// Safe form of [`weight_grad`]: the gradient of w from that of y.
+///
+/// # Panics
+/// As [`conv`].
+#[track_caller]
+pub fn conv_weight<T: Float>(c: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
+    c.check(x, dw, dy);
+    // SAFETY: all lengths were checked, and `dw` is borrowed uniquely.
+    unsafe { weight_grad(c, x.as_ptr(), dy.as_ptr(), dw.as_mut_ptr()) }
+}
+
+/// `y[o] = sum_k x[o * stride - padding + k * dilation] w[k]`, summed over the input channels of the group.
+///
+/// # Safety
+/// x, w and y point to as many live elements as the lengths of `c` say; y overlaps neither x nor w. Channels are
+/// multiples of `groups`, and strides are positive.
+pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilogue: ConvEpilogue) {
+    // SAFETY: the caller vouches for the three lengths and for y being apart.
+    unsafe {
+        let (x, w, y) = (slice(x, c.x_len()), slice(w, c.w_len()), slice_mut(y, c.y_len()));
+        crate::naive::conv::forward(c, x, w, y);
+    }
+    finish(c.batch, c.out_channels, c.output, epilogue);
+}
+
+/// `dx[i] = sum dy[o] w[k]` over all o, k with `o * stride - padding + k * dilation = i`: transposed convolution.
+///
+/// # Safety
+/// As [`forward`], with dx in place of y.
+pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
+    // SAFETY: the caller vouches for the three lengths and for dx being apart.
+    unsafe {
+        let (dy, w, dx) = (slice(dy, c.y_len()), slice(w, c.w_len()), slice_mut(dx, c.x_len()));
+        crate::naive::conv::input_grad(c, dy, w, dx);
+    }
+    finish(c.batch, c.in_channels, c.input, epilogue);
+}
+
+/// `dw[k] = sum_o x[o * stride - padding + k * dilation] dy[o]`, summed over the batch.
+///
+/// # Safety
+/// As [`forward`], with dw in place of y.
+pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
+    // SAFETY: the caller vouches for the three lengths and for dw being apart.
+    unsafe {
+        let (x, dy, dw) = (slice(x, c.x_len()), slice(dy, c.y_len()), slice_mut(dw, c.w_len()));
+        crate::naive::conv::weight_grad(c, x, dy, dw);
+    }
+}
+
+/// Calls the epilogue on every image as one block.
+fn finish(batch: usize, channels: usize, plane: [usize; 2], epilogue: ConvEpilogue) {
+    let pixels = plane[0] * plane[1];
+    let Some(epilogue) = epilogue else { return };
+    if channels * pixels > 0 {
+        (0..batch).for_each(|image| epilogue(ConvBlock { image, channels: 0..channels, pixels: 0..pixels }));
+    }
+}
+
+unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> &'a [T] {
+    // SAFETY: the caller vouches for `len` elements; an empty slice needs no valid address.
+    if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(ptr, len) } }
+}
+
+unsafe fn slice_mut<'a, T>(ptr: *mut T, len: usize) -> &'a mut [T] {
+    // SAFETY: as `slice`, and the caller vouches that nothing else refers to the elements.
+    if len == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(ptr, len) } }
+}

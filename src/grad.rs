@@ -1,0 +1,289 @@
+//! Reverse-mode differentiation: the sweep that writes a gradient as further expressions.
+//!
+//! The graph is walked from the result backwards, newest node first. Each node's cotangent is complete when it is
+//! reached, because everything that uses a node is younger than it; the node's rule turns it into cotangents of the
+//! inputs, which are ordinary tensors. So the gradient of a gradient needs no extra code.
+
+use crate::error::{BuildError, Error, Result, fail};
+use crate::graph::{IdMap, Inputs, next_id, reachable};
+use crate::ops::Op;
+use crate::tensor::Tensor;
+
+/// The gradients of the scalar `y` with respect to each of `xs`, as tensors of their shapes.
+///
+/// ```
+/// use gradus::{Tensor, grad};
+/// let x = Tensor::from(3.0f64);
+/// let y = &x * &x * &x;
+/// let dy = grad(&y, [&x]).remove(0);          // 3 x²
+/// let ddy = grad(&dy, [&x]).remove(0);        // 6 x
+/// assert_eq!((dy.item()?, ddy.item()?), (27.0, 18.0));
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// # Panics
+/// If `y` does not have exactly one element, or does not depend on one of `xs`: see [`try_grad`] and [`vjp`] for
+/// forms that say so otherwise.
+#[track_caller]
+pub fn grad<'a>(y: &Tensor, xs: impl IntoIterator<Item = &'a Tensor>) -> Vec<Tensor> {
+    match try_grad(y, xs) {
+        Ok(gradients) => gradients,
+        Err(e) => fail(BuildError::new("grad", e.to_string().trim_start_matches("grad: "))),
+    }
+}
+
+/// As [`grad`], with an error in place of a panic.
+///
+/// # Errors
+/// [`Error::Unreached`] naming the tensors that `y` does not depend on, [`Error::Data`] when `y` is not a scalar.
+pub fn try_grad<'a>(y: &Tensor, xs: impl IntoIterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
+    if y.numel() != 1 || !y.dtype().is_float() {
+        return Err(Error::Data(format!(
+            "grad: needs one float to differentiate, but the result is {} {} (made at {}); take its sum or mean, or use vjp",
+            y.dtype(),
+            y.shape(),
+            y.node().site
+        )));
+    }
+    let xs: Vec<&Tensor> = xs.into_iter().collect();
+    let found = vjp(y, &xs, &y.ones_like());
+    let missing: Vec<&Tensor> = xs.iter().zip(&found).filter(|(_, g)| g.is_none()).map(|(x, _)| *x).collect();
+    if missing.is_empty() {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    let names = missing.iter().map(|x| format!("the {} made at {}", describe(x), x.node().site)).collect();
+    Err(Error::Unreached { names, reason: why_unreached(y, &missing) })
+}
+
+/// The value of the scalar `y`, and its gradients as [`grad`]: evaluated together, so nothing is computed twice.
+///
+/// # Errors
+/// As [`try_grad`], and whatever evaluation can fail with.
+pub fn value_and_grad<'a>(
+    y: &Tensor,
+    xs: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<(f64, Vec<Tensor>)> {
+    let gradients = try_grad(y, xs)?;
+    let mut roots = vec![y.clone()];
+    roots.extend(gradients.iter().cloned());
+    crate::exec::eval_roots(&roots)?;
+    Ok((y.item()?, gradients))
+}
+
+/// The product of the cotangent `g` (of `y`'s shape) with the Jacobian of `y` for each of `xs`: `None` where `y` does
+/// not depend on it.
+///
+/// # Panics
+/// If `g` does not have the shape and type of `y`.
+#[track_caller]
+pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
+    if g.shape() != y.shape() || g.dtype() != y.dtype() {
+        let rule =
+            format!("the cotangent is {} {}, the result {} {}", g.dtype(), g.shape(), y.dtype(), y.shape());
+        fail(BuildError::new("vjp", rule));
+    }
+    let mut sweep = Sweep::new(y, xs);
+    sweep.run(y, g);
+    xs.iter().map(|x| sweep.cotangents.get(&x.id()).cloned()).collect()
+}
+
+/// The product of the Jacobian of `y` for `x` with the tangent `v` (of `x`'s shape), by differentiating the
+/// transposed product (Townsend's double-vjp trick): forward mode without forward rules.
+///
+/// # Panics
+/// If `v` does not have the shape and type of `x`.
+#[track_caller]
+pub fn jvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
+    // The transposed product is linear in u, so any u will do.
+    let zero = y.zeros_like();
+    let u = Tensor::node(Op::After, Inputs::Two([zero.clone(), zero]), *y.shape(), y.dtype());
+    match vjp(y, &[x], &u).remove(0) {
+        Some(product) => vjp(&product, &[&u], v).remove(0).unwrap_or_else(|| y.zeros_like()),
+        None => y.zeros_like(),
+    }
+}
+
+/// The product of the Hessian of the scalar `y` for `x` with `v` (Pearlmutter 1994): the gradient of `grad(y) · v`.
+///
+/// # Panics
+/// As [`grad`].
+#[track_caller]
+pub fn hvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
+    let slope = grad(y, [x]).remove(0);
+    vjp(&slope, &[x], v).remove(0).unwrap_or_else(|| x.zeros_like())
+}
+
+struct Sweep {
+    cotangents: IdMap<Tensor>,
+    /// Whether a wanted tensor lies at or below a node.
+    needed: IdMap<()>,
+    targets: IdMap<()>,
+}
+
+/// Whether a gradient can go on below a node.
+fn passes(x: &Tensor) -> bool {
+    x.node().history && !matches!(x.node().op, Op::StopGrad)
+}
+
+/// The inputs a gradient flows to. Below a checkpoint that is what its segment was given, not the segment.
+fn flows_to(x: &Tensor) -> Inputs {
+    match (&x.node().op, x.node().inputs()) {
+        (Op::Checkpoint, inputs) if !inputs.as_slice().is_empty() => {
+            Inputs::from(inputs.as_slice()[1..].to_vec())
+        }
+        (_, inputs) => inputs,
+    }
+}
+
+impl Sweep {
+    fn new(y: &Tensor, xs: &[&Tensor]) -> Sweep {
+        let mut sweep =
+            Sweep { cotangents: IdMap::default(), needed: IdMap::default(), targets: IdMap::default() };
+        for x in xs {
+            sweep.targets.insert(x.id(), ());
+        }
+        let oldest = xs.iter().map(|x| x.id()).min().unwrap_or(0);
+        // Oldest first: whether a node is needed is known before its users ask.
+        for x in reachable([y], |x| passes(x) && x.id() > oldest) {
+            let below = passes(&x) && flows_to(&x).as_slice().iter().any(|i| sweep.needed.contains_key(&i.id()));
+            if below || sweep.targets.contains_key(&x.id()) {
+                sweep.needed.insert(x.id(), ());
+            }
+        }
+        sweep
+    }
+
+    fn run(&mut self, y: &Tensor, g: &Tensor) {
+        if !self.needed.contains_key(&y.id()) {
+            return;
+        }
+        let mut waiting = std::collections::BTreeMap::new();
+        self.add(y, g.clone());
+        waiting.insert(y.id(), y.clone());
+        while let Some((id, y)) = waiting.pop_last() {
+            let g = if self.targets.contains_key(&id) {
+                self.cotangents[&id].clone()
+            } else {
+                match self.cotangents.remove(&id) {
+                    Some(g) => g,
+                    None => continue,
+                }
+            };
+            if !passes(&y) {
+                continue;
+            }
+            for (x, part) in self.contributions(&y, &g) {
+                self.add(&x, part);
+                waiting.insert(x.id(), x);
+            }
+        }
+    }
+
+    fn contributions(&self, y: &Tensor, g: &Tensor) -> Vec<(Tensor, Tensor)> {
+        let inputs = y.node().inputs();
+        let x = inputs.as_slice();
+        if x.is_empty() {
+            return vec![];
+        }
+        if let Op::Checkpoint = y.node().op {
+            return self.recompute(y, g);
+        }
+        let needs = |i: usize| self.needed.contains_key(&x[i].id());
+        let parts = y.node().op.vjp(x, y, g, &needs);
+        x.iter().zip(parts).filter_map(|(x, part)| part.filter(|_| self.needed.contains_key(&x.id())).map(|p| (x.clone(), p))).collect()
+    }
+
+    fn add(&mut self, x: &Tensor, part: Tensor) {
+        debug_assert_eq!((x.shape(), x.dtype()), (part.shape(), part.dtype()), "cotangent of {x:?}");
+        let total = match self.cotangents.remove(&x.id()) {
+            Some(sum) => sum + part,
+            None => part,
+        };
+        self.cotangents.insert(x.id(), total);
+    }
+
+    /// The rule of a checkpoint: the segment is written again, on inputs that wait for the cotangent, and
+    /// differentiated there. The first copy's values need not be kept.
+    fn recompute(&self, y: &Tensor, g: &Tensor) -> Vec<(Tensor, Tensor)> {
+        let inputs = y.node().inputs();
+        let (segment_end, given) = (&inputs.as_slice()[0], &inputs.as_slice()[1..]);
+        let mut copies: IdMap<Tensor> = IdMap::default();
+        for x in given {
+            let late = Tensor::node(
+                Op::After,
+                Inputs::Two([x.clone(), g.clone()]),
+                *x.shape(),
+                x.dtype(),
+            );
+            copies.insert(x.id(), late);
+        }
+        for x in reachable([segment_end], |x| !copies.contains_key(&x.id())) {
+            if copies.contains_key(&x.id()) {
+                continue;
+            }
+            let old = x.node().inputs();
+            if !old.as_slice().iter().any(|i| copies.get(&i.id()).is_some_and(|c| c.id() != i.id())) {
+                copies.insert(x.id(), x);
+                continue;
+            }
+            let renewed: Vec<Tensor> = old.as_slice().iter().map(|i| copies[&i.id()].clone()).collect();
+            let copy = Tensor::node(x.node().op.clone(), Inputs::from(renewed), *x.shape(), x.dtype());
+            copies.insert(x.id(), copy);
+        }
+        let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needed.contains_key(&x.id())).collect();
+        let late: Vec<&Tensor> = wanted.iter().map(|x| &copies[&x.id()]).collect();
+        let parts = vjp(&copies[&segment_end.id()], &late, g);
+        wanted.into_iter().zip(parts).filter_map(|(x, part)| part.map(|p| (x.clone(), p))).collect()
+    }
+}
+
+/// Computes `f()` such that what it computes on the way is not kept for the gradient but computed again when that
+/// needs it: less memory for more work (Chen et al. 2016, "Training deep nets with sublinear memory cost").
+///
+/// Every tensor made before the call that `f` uses, parameters included, is an input of the segment and gets its
+/// gradient as always.
+///
+/// ```
+/// use gradus::{Tensor, checkpoint, grad};
+/// let x = Tensor::from([0.5f64, 1.0]);
+/// let y = checkpoint(|| x.exp().sin()).sum(..);
+/// let plain = x.exp().sin().sum(..);
+/// assert_eq!(grad(&y, [&x])[0].to_vec::<f64>()?, grad(&plain, [&x])[0].to_vec::<f64>()?);
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[track_caller]
+pub fn checkpoint(f: impl FnOnce() -> Tensor) -> Tensor {
+    let before = next_id();
+    let y = f();
+    if y.id() < before {
+        return y;
+    }
+    let mut list = vec![y.clone()];
+    list.extend(reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().history));
+    Tensor::node(Op::Checkpoint, Inputs::from(list), *y.shape(), y.dtype())
+}
+
+fn describe(x: &Tensor) -> String {
+    format!("{} {} {}", x.dtype(), x.shape(), x.node().op.name())
+}
+
+/// What stood in the way, as far as the graph tells.
+fn why_unreached(y: &Tensor, missing: &[&Tensor]) -> String {
+    let connected = reachable([y], |_| true);
+    if let Some(gone) = connected.iter().find(|x| x.node().is_released()) {
+        return format!(
+            "; its history ends at the {} made at {}, which an optimizer's step let go: differentiate before the step",
+            describe(gone),
+            gone.node().site
+        );
+    }
+    let reached = |x: &Tensor| connected.iter().any(|c| c.id() == x.id());
+    if !missing.iter().any(|x| reached(x)) {
+        return String::from("; it is not part of the expression");
+    }
+    match connected.iter().rev().find_map(|x| x.node().op.blocks().map(|why| (x, why))) {
+        Some((x, why)) => format!("; the way goes through {} at {}, which passes no gradient: {why}", x.node().op.name(), x.node().site),
+        None => String::new(),
+    }
+}
+

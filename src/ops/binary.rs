@@ -1,0 +1,234 @@
+//! Functions of two tensors, element by element, with NumPy broadcasting.
+
+use super::{Op, view};
+use crate::error::{BuildError, fail};
+use crate::graph::Inputs;
+use crate::tensor::Tensor;
+use gradus_kernels::DType;
+use gradus_kernels::program::Binary;
+
+/// The name of the public method.
+pub(super) fn name(b: Binary) -> &'static str {
+    match b {
+        Binary::Add => "add",
+        Binary::Sub => "sub",
+        Binary::Mul => "mul",
+        Binary::Div => "div",
+        Binary::Pow => "pow",
+        Binary::Max => "maximum",
+        Binary::Min => "minimum",
+        Binary::Eq => "eq",
+        Binary::Ne => "ne",
+        Binary::Lt => "lt",
+        Binary::Le => "le",
+        Binary::Xor => "logical_xor",
+    }
+}
+
+/// The derivative of `y = b(x[0], x[1])` for each argument, times the cotangent `g`.
+pub(super) fn vjp(
+    b: Binary,
+    x: &[Tensor],
+    y: &Tensor,
+    g: &Tensor,
+    needs: &dyn Fn(usize) -> bool,
+) -> Vec<Option<Tensor>> {
+    let (p, q) = (&x[0], &x[1]);
+    let when = |i: usize, f: &dyn Fn() -> Tensor| if needs(i) { Some(f()) } else { None };
+    match b {
+        Binary::Add => vec![when(0, &|| g.clone()), when(1, &|| g.clone())],
+        Binary::Sub => vec![when(0, &|| g.clone()), when(1, &|| -g)],
+        Binary::Mul => vec![when(0, &|| g * q), when(1, &|| g * p)],
+        Binary::Div => vec![when(0, &|| g / q), when(1, &|| -(g * y / q))],
+        Binary::Pow => vec![when(0, &|| pow_base(p, q, g)), when(1, &|| pow_exponent(p, q, y, g))],
+        Binary::Max => vec![when(0, &|| winner(p, q, g)), when(1, &|| winner(q, p, g))],
+        Binary::Min => vec![when(0, &|| winner(&-p, &-q, g)), when(1, &|| winner(&-q, &-p, g))],
+        Binary::Eq | Binary::Ne | Binary::Lt | Binary::Le | Binary::Xor => vec![None, None],
+    }
+}
+
+/// `g` where `p` beats `q`, half of it on a tie, none where it loses: PyTorch's choice.
+fn winner(p: &Tensor, q: &Tensor, g: &Tensor) -> Tensor {
+    let shared = p.eq(q).select(&(g * 0.5), g);
+    p.lt(q).select(&g.zeros_like(), &shared)
+}
+
+/// `q * p^(q-1)`, and 0 where `q = 0` also at `p = 0`.
+fn pow_base(p: &Tensor, q: &Tensor, g: &Tensor) -> Tensor {
+    let slope = q * binary(Binary::Pow, p, &(q - 1.0));
+    q.eq(0.0).select(&g.zeros_like(), &(g * slope))
+}
+
+/// `p^q log p`, and 0 where `p = 0` and `q >= 0`, as in PyTorch.
+fn pow_exponent(p: &Tensor, q: &Tensor, y: &Tensor, g: &Tensor) -> Tensor {
+    let flat = p.eq(0.0) * q.ge(0.0);
+    let safe = flat.select(&p.ones_like(), p);
+    flat.select(&g.zeros_like(), &(g * (y * safe.log())))
+}
+
+/// Broadcasts two tensors to their common shape.
+#[track_caller]
+pub(super) fn broadcast(op: &'static str, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
+    if a.shape() == b.shape() {
+        return (a.clone(), b.clone());
+    }
+    match a.shape().broadcast(b.shape()) {
+        Some(shape) => (view::expand(a, shape), view::expand(b, shape)),
+        None => fail(BuildError::new(
+            op,
+            format!(
+                "shapes {} and {} do not broadcast: aligned at the right, extents must be equal or one of them 1",
+                a.shape(),
+                b.shape()
+            ),
+        )),
+    }
+}
+
+#[track_caller]
+pub(super) fn binary(b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
+    let op = name(b);
+    if p.dtype() != q.dtype() {
+        let rule = format!(
+            "types {} and {} differ (shapes {} and {}); convert one with .to(dtype)",
+            p.dtype(),
+            q.dtype(),
+            p.shape(),
+            q.shape()
+        );
+        fail(BuildError::new(op, rule));
+    }
+    let fits = match b {
+        Binary::Pow => p.dtype().is_float(),
+        Binary::Sub | Binary::Div => p.dtype() != DType::Bool,
+        Binary::Xor => p.dtype() == DType::Bool,
+        _ => true,
+    };
+    if !fits {
+        fail(BuildError::new(op, format!("is not defined for {}", p.dtype())));
+    }
+    let (p, q) = broadcast(op, p, q);
+    if let Some(simple) = simplify(b, &p, &q) {
+        return simple;
+    }
+    let dtype = if b.is_comparison() { DType::Bool } else { p.dtype() };
+    let shape = *p.shape();
+    Tensor::node(Op::Binary(b), Inputs::Two([p, q]), shape, dtype)
+}
+
+/// The few identities that hold for every float, NaN and infinities included, and keep gradients small.
+fn simplify(b: Binary, p: &Tensor, q: &Tensor) -> Option<Tensor> {
+    if !p.dtype().is_float() {
+        return None;
+    }
+    let one = |t: &Tensor| matches!(t.node().op, Op::Full(bits) if f64::from_bits(bits) == 1.0);
+    match b {
+        Binary::Mul if one(q) => Some(p.clone()),
+        Binary::Mul if one(p) => Some(q.clone()),
+        Binary::Div if one(q) => Some(p.clone()),
+        _ => None,
+    }
+}
+
+/// Something that can stand on the right of an elementwise method: a tensor, or a number of the tensor's type.
+pub trait Operand {
+    /// The operand as a tensor to combine with `like`.
+    fn operand(&self, like: &Tensor) -> Tensor;
+}
+
+impl Operand for Tensor {
+    fn operand(&self, _: &Tensor) -> Tensor {
+        self.clone()
+    }
+}
+
+impl Operand for &Tensor {
+    fn operand(&self, _: &Tensor) -> Tensor {
+        (*self).clone()
+    }
+}
+
+impl Operand for f64 {
+    #[track_caller]
+    fn operand(&self, like: &Tensor) -> Tensor {
+        like.full_like(*self)
+    }
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $method:ident $variant:ident;)*) => {
+        impl Tensor {$(
+            $(#[$doc])*
+            ///
+            /// Panics if the shapes do not broadcast or the types differ.
+            #[track_caller]
+            pub fn $method(&self, other: impl Operand) -> Tensor {
+                binary(Binary::$variant, self, &other.operand(self))
+            }
+        )*}
+    };
+}
+
+methods! {
+    /// `a + b`; of bools: or.
+    add Add;
+    /// `a - b`.
+    sub Sub;
+    /// `a * b`; of bools: and.
+    mul Mul;
+    /// `a / b`.
+    div Div;
+    /// The larger of both; a tie passes half the gradient to each. NaN if either is NaN.
+    maximum Max;
+    /// The smaller of both; a tie passes half the gradient to each. NaN if either is NaN.
+    minimum Min;
+    /// `a == b`: bool.
+    eq Eq;
+    /// `a != b`: bool.
+    ne Ne;
+    /// `a < b`: bool.
+    lt Lt;
+    /// `a <= b`: bool.
+    le Le;
+    /// Exclusive or of bools.
+    logical_xor Xor;
+}
+
+impl Tensor {
+    /// `a > b`: bool. Panics if the shapes do not broadcast or the types differ.
+    #[track_caller]
+    pub fn gt(&self, other: impl Operand) -> Tensor {
+        binary(Binary::Lt, &other.operand(self), self)
+    }
+
+    /// `a >= b`: bool. Panics if the shapes do not broadcast or the types differ.
+    #[track_caller]
+    pub fn ge(&self, other: impl Operand) -> Tensor {
+        binary(Binary::Le, &other.operand(self), self)
+    }
+
+    /// `a` to the power `b`. Small whole and half exponents given as numbers become products and roots.
+    ///
+    /// Derivative for the base `b a^(b-1)`, for the exponent `a^b log a`, with 0 where `a = 0, b >= 0`.
+    ///
+    /// Panics if the shapes do not broadcast or the types differ.
+    #[track_caller]
+    pub fn pow(&self, exponent: impl Operand) -> Tensor {
+        let exponent = exponent.operand(self);
+        if let Op::Full(bits) = exponent.node().op
+            && self.dtype().is_float()
+            && exponent.shape().broadcast(self.shape()) == Some(*self.shape())
+        {
+            match f64::from_bits(bits) {
+                1.0 => return self.clone(),
+                2.0 => return self * self,
+                3.0 => return self * self * self,
+                -1.0 => return self.recip(),
+                0.5 => return self.sqrt(),
+                -0.5 => return self.rsqrt(),
+                _ => {}
+            }
+        }
+        binary(Binary::Pow, self, &exponent)
+    }
+}

@@ -1,0 +1,372 @@
+//! The same elements seen otherwise: strides change, nothing is copied. And `fold`, the dual of windows.
+
+use super::{Op, join};
+use crate::error::{BuildError, fail};
+use crate::graph::Inputs;
+use crate::shape::{Axes, Layout, Shape, ToNumbers, axes_arg, axis_arg, range_arg, shape_arg};
+use crate::tensor::Tensor;
+use gradus_kernels::MAX_RANK;
+use std::ops::RangeBounds;
+
+/// Per axis: the first element taken and the step to the next. The node's shape says how many.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SliceSpec {
+    pub start: [usize; MAX_RANK],
+    pub step: [isize; MAX_RANK],
+}
+
+/// Zeros before and after each axis, and between neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PadSpec {
+    pub before: [usize; MAX_RANK],
+    pub after: [usize; MAX_RANK],
+    pub between: [usize; MAX_RANK],
+}
+
+/// Windows of `size` along `axis`, `stride` apart, with `dilation` between the elements of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WindowSpec {
+    pub axis: u8,
+    pub size: usize,
+    pub stride: usize,
+    pub dilation: usize,
+}
+
+pub(super) fn vjp_permute(axes: &[u8; MAX_RANK], g: &Tensor) -> Tensor {
+    let mut inverse = [0u8; MAX_RANK];
+    for i in 0..g.rank() {
+        inverse[axes[i] as usize] = i as u8;
+    }
+    permute(g, inverse)
+}
+
+pub(super) fn vjp_expand(x: &Tensor, g: &Tensor) -> Tensor {
+    let (to, from) = (g.shape(), x.shape());
+    let lead = to.rank() - from.rank();
+    let mask = (0..to.rank())
+        .filter(|&i| i < lead || (from[i - lead] == 1 && to[i] != 1))
+        .fold(0u32, |m, i| m | 1 << i);
+    super::reduce::sum_keep(g, mask).reshape(from)
+}
+
+/// The dual of a slice: its elements put back, zeros elsewhere. A backward step is turned forward first.
+pub(super) fn vjp_slice(spec: &SliceSpec, x: &Tensor, g: &Tensor) -> Tensor {
+    let mut flip = 0u32;
+    let mut pad = PadSpec { before: [0; MAX_RANK], after: [0; MAX_RANK], between: [0; MAX_RANK] };
+    for i in 0..x.rank() {
+        let (n, count, step) = (x.shape()[i], g.shape()[i], spec.step[i].unsigned_abs());
+        if count == 0 {
+            return x.zeros_like();
+        }
+        let reach = (count - 1) * step;
+        let first = if spec.step[i] < 0 { spec.start[i] - reach } else { spec.start[i] };
+        if spec.step[i] < 0 {
+            flip |= 1 << i;
+        }
+        pad.before[i] = first;
+        pad.between[i] = if count > 1 { step - 1 } else { 0 };
+        pad.after[i] = n - first - reach - 1;
+    }
+    join::pad_spec(&flip_mask(g, flip), pad)
+}
+
+#[track_caller]
+pub(super) fn permute(x: &Tensor, axes: [u8; MAX_RANK]) -> Tensor {
+    let mut dims = [0; MAX_RANK];
+    for i in 0..x.rank() {
+        dims[i] = x.shape()[axes[i] as usize];
+    }
+    if (0..x.rank()).all(|i| axes[i] as usize == i) {
+        return x.clone();
+    }
+    let shape = Shape::of(&dims[..x.rank()]);
+    if let Op::Full(_) = x.node().op {
+        return refill(x, shape);
+    }
+    Tensor::node(Op::Permute(axes), Inputs::One([x.clone()]), shape, x.dtype())
+}
+
+/// A constant stays a constant under every view.
+#[track_caller]
+fn refill(x: &Tensor, shape: Shape) -> Tensor {
+    Tensor::node(x.node().op.clone(), Inputs::None, shape, x.dtype())
+}
+
+#[track_caller]
+pub(super) fn expand(x: &Tensor, shape: Shape) -> Tensor {
+    if *x.shape() == shape {
+        return x.clone();
+    }
+    if let Op::Full(_) = x.node().op {
+        return refill(x, shape);
+    }
+    Tensor::node(Op::Expand, Inputs::One([x.clone()]), shape, x.dtype())
+}
+
+#[track_caller]
+fn slice_spec(x: &Tensor, spec: SliceSpec, shape: Shape) -> Tensor {
+    if let Op::Full(_) = x.node().op {
+        return refill(x, shape);
+    }
+    Tensor::node(Op::Slice(Box::new(spec)), Inputs::One([x.clone()]), shape, x.dtype())
+}
+
+#[track_caller]
+fn flip_mask(x: &Tensor, mask: u32) -> Tensor {
+    if mask == 0 {
+        return x.clone();
+    }
+    let mut spec = SliceSpec { start: [0; MAX_RANK], step: [1; MAX_RANK] };
+    for i in (0..x.rank()).filter(|i| mask & (1 << i) != 0) {
+        spec.start[i] = x.shape()[i].saturating_sub(1);
+        spec.step[i] = -1;
+    }
+    slice_spec(x, spec, *x.shape())
+}
+
+#[track_caller]
+pub(super) fn window(x: &Tensor, spec: WindowSpec) -> Tensor {
+    let axis = spec.axis as usize;
+    let span = (spec.size - 1) * spec.dilation + 1;
+    let count = if x.shape()[axis] < span { 0 } else { (x.shape()[axis] - span) / spec.stride + 1 };
+    let mut dims = x.shape().to_vec();
+    dims[axis] = count;
+    dims.push(spec.size);
+    let shape = Shape::of(&dims);
+    if let Op::Full(_) = x.node().op {
+        return refill(x, shape);
+    }
+    Tensor::node(Op::Window(spec), Inputs::One([x.clone()]), shape, x.dtype())
+}
+
+pub(super) fn fold(x: &Tensor, spec: WindowSpec, len: usize) -> Tensor {
+    let shape = Shape::of(&x.shape()[..x.rank() - 1]).with(spec.axis as usize, len);
+    Tensor::node(Op::Fold(spec, len), Inputs::One([x.clone()]), shape, x.dtype())
+}
+
+/// The layout of a view's result over the buffer its input lies in; `None` when only a copy will do.
+pub(crate) fn layout(op: &Op, input: &Layout, from: &Shape, to: &Shape) -> Option<Layout> {
+    let mut out = Layout { offset: input.offset, strides: [0; MAX_RANK] };
+    match op {
+        Op::Reshape => return input.reshape(from, to),
+        Op::StopGrad | Op::Checkpoint | Op::After => return Some(*input),
+        Op::Permute(axes) => (0..to.rank()).for_each(|i| out.strides[i] = input.strides[axes[i] as usize]),
+        Op::Expand => {
+            let lead = to.rank() - from.rank();
+            for i in lead..to.rank() {
+                out.strides[i] = if from[i - lead] == to[i] { input.strides[i - lead] } else { 0 };
+            }
+        }
+        Op::Slice(spec) => {
+            if to.numel() > 0 {
+                let shift: isize = (0..to.rank()).map(|i| spec.start[i] as isize * input.strides[i]).sum();
+                out.offset = (input.offset as isize + shift) as usize;
+            }
+            (0..to.rank()).for_each(|i| out.strides[i] = input.strides[i] * spec.step[i]);
+        }
+        Op::Window(spec) => {
+            out.strides[..from.rank()].copy_from_slice(&input.strides[..from.rank()]);
+            let step = input.strides[spec.axis as usize];
+            out.strides[spec.axis as usize] = step * spec.stride as isize;
+            out.strides[from.rank()] = step * spec.dilation as isize;
+        }
+        _ => return None,
+    }
+    Some(out)
+}
+
+impl Tensor {
+    /// The same elements, row-major, under another shape; one extent may be -1 for what is left.
+    ///
+    /// # Panics
+    /// If the numbers of elements differ.
+    #[track_caller]
+    pub fn reshape(&self, dims: impl ToNumbers) -> Tensor {
+        let numbers = dims.to_numbers();
+        let asked = numbers.as_slice();
+        let shape = match asked.iter().position(|&d| d == -1) {
+            None => shape_arg("reshape", dims),
+            Some(hole) => {
+                let rest: usize = asked.iter().filter(|&&d| d != -1).map(|&d| d.max(0) as usize).product();
+                let mut full = asked.to_vec();
+                full[hole] = self.numel().checked_div(rest).unwrap_or(0) as isize;
+                shape_arg("reshape", full)
+            }
+        };
+        if shape.numel() != self.numel() {
+            let rule = format!(
+                "shape {} has {} elements and cannot become {asked:?}, which has {}",
+                self.shape(),
+                self.numel(),
+                shape.numel()
+            );
+            fail(BuildError::new("reshape", rule));
+        }
+        if shape == *self.shape() {
+            return self.clone();
+        }
+        if let Op::Full(_) = self.node().op {
+            return refill(self, shape);
+        }
+        // A reshape of a reshape is one reshape.
+        let source = match self.node().op {
+            Op::Reshape => self.node().inputs().as_slice().first().cloned(),
+            _ => None,
+        };
+        match source {
+            Some(x) if *x.shape() == shape => x,
+            Some(x) => Tensor::node(Op::Reshape, Inputs::One([x]), shape, self.dtype()),
+            None => Tensor::node(Op::Reshape, Inputs::One([self.clone()]), shape, self.dtype()),
+        }
+    }
+
+    /// All axes from `start` on joined into one.
+    #[track_caller]
+    pub fn flatten(&self, start: isize) -> Tensor {
+        let start = axis_arg("flatten", start, self.rank());
+        let mut dims = self.shape()[..start].to_vec();
+        dims.push(self.shape()[start..].iter().product());
+        self.reshape(dims)
+    }
+
+    /// A new axis of extent 1 at position `axis`.
+    #[track_caller]
+    pub fn unsqueeze(&self, axis: isize) -> Tensor {
+        let axis = axis_arg("unsqueeze", axis, self.rank() + 1);
+        let mut dims = self.shape().to_vec();
+        dims.insert(axis, 1);
+        self.reshape(dims)
+    }
+
+    /// The axes named, which must have extent 1, removed.
+    #[track_caller]
+    pub fn squeeze(&self, axes: impl Axes) -> Tensor {
+        let mask = axes_arg("squeeze", axes, self.rank());
+        let mut dims = Vec::new();
+        for (i, &d) in self.shape().iter().enumerate() {
+            if mask & (1 << i) == 0 {
+                dims.push(d);
+            } else if d != 1 {
+                let rule = format!("axis {i} of shape {} has extent {d}, not 1", self.shape());
+                fail(BuildError::new("squeeze", rule));
+            }
+        }
+        self.reshape(dims)
+    }
+
+    /// Axes in another order: axis `i` of the result is axis `axes[i]` of this tensor.
+    ///
+    /// # Panics
+    /// If `axes` does not name every axis once.
+    #[track_caller]
+    pub fn permute(&self, axes: impl ToNumbers) -> Tensor {
+        let numbers = axes.to_numbers();
+        let asked = numbers.as_slice();
+        let whole = axes_arg("permute", asked.to_vec(), self.rank()) == (1u32 << self.rank()) - 1;
+        if !whole || asked.len() != self.rank() {
+            let rule = format!("{asked:?} does not name each of the {} axes once", self.rank());
+            fail(BuildError::new("permute", rule));
+        }
+        let mut order = [0u8; MAX_RANK];
+        for (slot, &axis) in order.iter_mut().zip(asked) {
+            *slot = axis_arg("permute", axis, self.rank()) as u8;
+        }
+        permute(self, order)
+    }
+
+    /// Two axes swapped.
+    #[track_caller]
+    pub fn transpose(&self, a: isize, b: isize) -> Tensor {
+        let a = axis_arg("transpose", a, self.rank());
+        let b = axis_arg("transpose", b, self.rank());
+        let mut order: [u8; MAX_RANK] = std::array::from_fn(|i| i as u8);
+        order.swap(a, b);
+        permute(self, order)
+    }
+
+    /// The transpose of a matrix.
+    #[track_caller]
+    pub fn t(&self) -> Tensor {
+        if self.rank() != 2 {
+            fail(BuildError::new("t", format!("needs a matrix, shape {} has {} axes", self.shape(), self.rank())));
+        }
+        self.transpose(0, 1)
+    }
+
+    /// Broadcast to `shape`: aligned at the right, axes of extent 1 repeated, without a copy.
+    ///
+    /// # Panics
+    /// If NumPy's rule does not allow it.
+    #[track_caller]
+    pub fn expand(&self, shape: impl ToNumbers) -> Tensor {
+        let shape = shape_arg("expand", shape);
+        if self.shape().broadcast(&shape) != Some(shape) {
+            let rule = format!("shape {} does not broadcast to {shape}: only extents of 1 repeat", self.shape());
+            fail(BuildError::new("expand", rule));
+        }
+        expand(self, shape)
+    }
+
+    /// The elements of a range along one axis; negative positions count from the end, as in Python.
+    #[track_caller]
+    pub fn slice(&self, axis: isize, range: impl RangeBounds<isize>) -> Tensor {
+        self.slice_step(axis, range, 1)
+    }
+
+    /// Every `step`-th element of a range along one axis. A negative step walks the range from its end.
+    ///
+    /// # Panics
+    /// If the axis is out of range or the step is 0.
+    #[track_caller]
+    pub fn slice_step(&self, axis: isize, range: impl RangeBounds<isize>, step: isize) -> Tensor {
+        let axis = axis_arg("slice", axis, self.rank());
+        if step == 0 {
+            fail(BuildError::new("slice", "the step must not be 0"));
+        }
+        let (low, high) = range_arg(range, self.shape()[axis]);
+        let count = (high - low).div_ceil(step.unsigned_abs());
+        if count == self.shape()[axis] && step == 1 {
+            return self.clone();
+        }
+        let mut spec = SliceSpec { start: [0; MAX_RANK], step: [1; MAX_RANK] };
+        spec.start[axis] = if step < 0 { high.saturating_sub(1) } else { low };
+        spec.step[axis] = if count > 1 { step } else { step.signum() };
+        slice_spec(self, spec, self.shape().with(axis, count))
+    }
+
+    /// The sub-tensor at one position of an axis, which goes away.
+    ///
+    /// # Panics
+    /// If the position is outside.
+    #[track_caller]
+    pub fn at(&self, axis: isize, position: isize) -> Tensor {
+        let axis = axis_arg("at", axis, self.rank());
+        let n = self.shape()[axis] as isize;
+        let index = if position < 0 { position + n } else { position };
+        if index < 0 || index >= n {
+            fail(BuildError::new("at", format!("position {position} is outside axis {axis} of {}", self.shape())));
+        }
+        self.slice(axis as isize, index..index + 1).squeeze(axis)
+    }
+
+    /// The order of elements reversed along the axes named.
+    #[track_caller]
+    pub fn flip(&self, axes: impl Axes) -> Tensor {
+        flip_mask(self, axes_arg("flip", axes, self.rank()))
+    }
+
+    /// Overlapping windows of `size` elements along `axis`, one every `stride`, their elements `dilation` apart: the
+    /// axis counts windows, and a new last axis runs through each. A view, without a copy.
+    ///
+    /// # Panics
+    /// If size, stride or dilation is 0.
+    #[track_caller]
+    pub fn window(&self, axis: isize, size: usize, stride: usize, dilation: usize) -> Tensor {
+        let axis = axis_arg("window", axis, self.rank());
+        if size == 0 || stride == 0 || dilation == 0 {
+            let rule = format!("size {size}, stride {stride} and dilation {dilation} must all be at least 1");
+            fail(BuildError::new("window", rule));
+        }
+        window(self, WindowSpec { axis: axis as u8, size, stride, dilation })
+    }
+}
