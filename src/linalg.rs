@@ -124,7 +124,7 @@ pub struct Eigen {
 ///
 /// Householder reduction to tridiagonal form (Golub & Van Loan, "Matrix Computations", section 8.3.1), then
 /// implicit QL steps (Dubrulle, Martin & Wilkinson, "The implicit QL algorithm", 1968). About 3 n^3 multiplications
-/// and additions.
+/// and additions. Values are right to about n times 2^-52 of the largest, also the small ones.
 ///
 /// # Errors
 /// When an entry is not finite, or the QL steps do not converge.
@@ -208,12 +208,13 @@ fn ql(d: &mut [f64], e: &mut [f64], rows: &mut [f64]) -> Result<()> {
     const STEPS: usize = 60;
     let n = d.len();
     let norm = d.iter().chain(e.iter()).fold(0.0f64, |m, x| m.max(x.abs()));
-    let floor = f64::EPSILON * f64::EPSILON * norm;
+    // What the reductions have left in an entry is wrong by this much anyway; without the limit, steps on a block
+    // that is nothing but such errors would not end.
+    let noise = f64::EPSILON * norm;
     for l in 0..n {
         let mut steps = 0;
         loop {
-            let negligible =
-                |m: usize| e[m].abs() <= (f64::EPSILON * (d[m].abs() + d[m + 1].abs())).max(floor);
+            let negligible = |m: usize| e[m].abs() <= noise;
             let m = (l..n - 1).find(|&m| negligible(m)).unwrap_or(n - 1);
             if m == l {
                 break;
