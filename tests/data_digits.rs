@@ -1,6 +1,6 @@
 //! The drawn digits: their statistics, and that a picture depends on nothing but seed and number.
 
-use gradus::data::{Digits, Images, Source};
+use gradus::data::{Digits, Images, Source, open};
 use sha2::{Digest, Sha256};
 
 fn hash(images: &Images) -> String {
@@ -57,6 +57,22 @@ fn a_picture_is_a_function_of_seed_and_number() {
     }
     assert_ne!(long.image(0), long.image(1));
     assert_ne!(Digits::new(4, 700).images().pixels, long.pixels);
+}
+
+#[test]
+fn the_digits_by_name() {
+    let split = open("digits:90", 3).unwrap();
+    assert_eq!(split.train, Digits::new(3, 90).images());
+    assert_eq!(split.test.count, 15);
+    assert!((0..15).all(|i| (0..90).all(|j| split.test.image(i) != split.train.image(j))));
+    assert_eq!(Digits::new(3, 10).starting_at(20).images(), Digits::new(3, 30).images().slice(20..30));
+    assert_eq!(open("digits:1", 3).unwrap().test.count, 1);
+    for name in
+        ["", "digits:", "digits:0", "digits:-1", "digits:1e9", "mnist", "mnist:", "cifar:x", "mnist:/no/such"]
+    {
+        let message = open(name, 3).unwrap_err().to_string();
+        assert!(message.contains(name.trim_start_matches("mnist:/")), "{name:?}: {message}");
+    }
 }
 
 /// The pictures of a seed are part of the interface: figures measured on them must stay comparable.

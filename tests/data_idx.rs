@@ -101,6 +101,12 @@ fn malformed_files_are_refused() {
     refused(&file(&folder, "garbage.gz", &[&packed[..], b"rest"].concat()), "cannot read");
     // claims 1 GB, and no compressed file of its size can hold that
     refused(&file(&folder, "claim.gz", &gzip(&file_bytes(8, &[1 << 30], &[0; 100]))), "no more than");
+    // that large a set does not shrink to a thousandth
+    let noise: Vec<u8> =
+        (0..420_000u32).map(|k| (k.wrapping_mul(0x9E37_79B9) >> 24 ^ k >> 3) as u8).collect();
+    let mut big = GzEncoder::new(Vec::new(), Compression::none());
+    big.write_all(&file_bytes(8, &[400 << 20], &noise)).unwrap();
+    refused(&file(&folder, "big.gz", &big.finish().unwrap()), "no more than 268435456 bytes");
     // a bomb: 64 MiB of zeros in 64 kB, header included
     refused(&file(&folder, "bomb.gz", &gzip(&vec![0; 64 << 20])), "unknown element type");
 }

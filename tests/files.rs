@@ -171,3 +171,41 @@ fn bounded_reading_refuses_what_is_larger() {
     );
     assert!(read_bounded(&folder, 99).unwrap_err().to_string().contains("a folder"));
 }
+
+/// Not a test: what [`kills_leave_a_complete_file`] starts and kills.
+#[test]
+#[ignore]
+fn writes_until_killed() {
+    let Some(path) = std::env::var_os("GRADUS_TEST_WRITES") else { return };
+    for n in 0u64.. {
+        let content = n.to_le_bytes().repeat(10_000);
+        write_atomic(Path::new(&path), |w| content.chunks(999).try_for_each(|c| w.write_all(c))).unwrap();
+    }
+}
+
+/// A writer killed at any moment leaves a complete file, and at most one temporary one.
+#[cfg(target_os = "linux")]
+#[test]
+fn kills_leave_a_complete_file() {
+    let folder = Folder::new("files-killed");
+    let path = folder.join("f");
+    write_atomic(&path, |w| w.write_all(&[0; 80_000])).unwrap();
+    for round in 0..25u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "writes_until_killed"])
+            .env("GRADUS_TEST_WRITES", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let before = fs::read(&path).unwrap();
+        while fs::read(&path).unwrap() == before {
+            assert!(child.try_wait().unwrap().is_none(), "the writer ended by itself");
+        }
+        std::thread::sleep(std::time::Duration::from_micros(137 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes.len() == 80_000 && bytes.chunks(8).all(|c| c == &bytes[..8]), "round {round}");
+        assert!(names(&folder).len() <= 2, "{:?}", names(&folder));
+    }
+}

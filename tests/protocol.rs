@@ -5,8 +5,7 @@
 //! and pass. A set `GRADUS_DATA` that does not hold them is a failure.
 #![cfg(feature = "files")]
 
-use gradus::data::idx::{self, Split};
-use gradus::data::{Images, SplitMix64, binarize};
+use gradus::data::{Images, Split, SplitMix64, binarize, idx};
 use gradus::linalg::{Covariance, cholesky, solve_lower, symmetric_eigen};
 use gradus_kernels::gemm::{Gemm, gemm};
 use gradus_kernels::par;

@@ -48,18 +48,24 @@ type Points = [[f64; 2]; POINTS];
 #[derive(Debug, Clone)]
 pub struct Digits {
     seed: u64,
+    first: u64,
     count: usize,
 }
 
 impl Digits {
     /// The first `count` pictures of the seed.
     pub fn new(seed: u64, count: usize) -> Digits {
-        Digits { seed, count }
+        Digits { seed, first: 0, count }
     }
 
-    /// Draws picture number `index`, row by row, and returns its label.
+    /// As many pictures of the same seed, from number `first` on.
+    pub fn starting_at(self, first: u64) -> Digits {
+        Digits { first, ..self }
+    }
+
+    /// Draws picture `index` of the set, row by row, and returns its label.
     pub fn draw(&self, index: u64, pixels: &mut [u8; PIXELS]) -> u32 {
-        let mut rng = SplitMix64::keyed(&[self.seed, index]);
+        let mut rng = SplitMix64::keyed(&[self.seed, self.first.wrapping_add(index)]);
         let digit = rng.below(10) as usize;
         let path = choose(digit, &mut rng);
         let (points, radius) = write(digit, path, &mut rng);

@@ -4,7 +4,7 @@
 //! No memory is taken on the word of a header: a plain file must have the length that its header implies, and a
 //! compressed one must be long enough to hold it.
 
-use super::Images;
+use super::{Images, Split};
 use crate::files::open_regular;
 use crate::{Error, Result};
 use std::io::{self, Read, Seek};
@@ -67,15 +67,22 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Idx> {
     if got == 2 && magic == [0x1f, 0x8b] {
         #[cfg(feature = "files")]
         {
-            /// Deflate cannot make more than 1032 bytes of one (258 bytes from two bits).
-            const RATIO: u64 = 1032;
+            let limit = limit.min(expanded_limit(len));
             let stream = flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, file));
-            return parse(stream, None, len.saturating_mul(RATIO).min(limit)).map_err(fail);
+            return parse(stream, None, limit).map_err(fail);
         }
         #[cfg(not(feature = "files"))]
         return Err(fail("is compressed, and this build lacks the feature `files` that reads gzip".into()));
     }
     parse(io::BufReader::with_capacity(1 << 16, file), Some(len), limit).map_err(fail)
+}
+
+/// Most bytes that a compressed file of `len` bytes may hold. Deflate cannot make more than 1032 bytes of one (258
+/// bytes from two bits). Beyond 256 MiB a file that comes near this is a bomb, not data: handwriting shrinks to a
+/// fifth, sorted labels to a hundredth.
+#[cfg(feature = "files")]
+fn expanded_limit(len: u64) -> u64 {
+    len.saturating_mul(1032).min(len.saturating_mul(100).max(256 << 20))
 }
 
 /// Parses a stream of at most `limit` bytes of elements and, where it is known, of the length `len`.
@@ -230,15 +237,6 @@ fn read_labels(path: &Path) -> Result<Vec<u32>> {
             })
         })
         .collect()
-}
-
-/// The two parts of a data set.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Split {
-    /// What a model learns from.
-    pub train: Images,
-    /// What it is judged by.
-    pub test: Images,
 }
 
 /// Reads the four files of MNIST, or of a data set packed like it, from a folder: `train-images-idx3-ubyte`,

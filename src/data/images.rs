@@ -107,6 +107,15 @@ impl Images {
     }
 }
 
+/// The two parts of a data set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// What a model learns from.
+    pub train: Images,
+    /// What it is judged by.
+    pub test: Images,
+}
+
 /// A set of pictures of one size that can be read one by one, from any thread, in any order.
 pub trait Source: Send + Sync {
     /// How many pictures.

@@ -1,5 +1,6 @@
 //! Data sets: pictures in memory, where they come from, and the loader that hands them out in batches.
 //!
+//! * [`open`] gives a data set by name.
 //! * [`Digits`] draws its pictures; [`idx`] reads MNIST and its like; [`folder`] reads pictures from folders.
 //! * [`Loader`] shuffles, cuts batches and turns bytes into numbers, ahead of time on a thread of its own.
 //! * [`binarize`] makes black and white of grey: once for all ([`binarize::sbin`]) or anew at each visit.
@@ -15,11 +16,13 @@ pub mod idx;
 mod images;
 mod loader;
 pub mod resize;
+mod spec;
 mod splitmix;
 
 pub use digits::Digits;
-pub use images::{Images, Source};
+pub use images::{Images, Source, Split};
 pub use loader::{Batch, Loader, LoaderOptions, LoaderState, Pixels};
+pub use spec::open;
 pub use splitmix::SplitMix64;
 
 /// The message of a caught panic.
