@@ -1,0 +1,29 @@
+//! Memory for packed panels: each thread keeps one buffer from call to call.
+
+use std::cell::Cell;
+
+/// One cache line, so that panels start on one.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [u8; 64]);
+
+thread_local! {
+    static KEPT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `f` with at least `len` elements of memory on a cache line, holding any (initialised) bytes.
+///
+/// The buffer is taken out of its place for the time of the call: if `f` comes here again on this thread (an
+/// epilogue that multiplies matrices itself, or a task that rayon runs here meanwhile), it gets another one, so
+/// nothing waits and nothing is shared.
+pub fn with<T, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+    const { assert!(align_of::<T>() <= align_of::<Line>()) };
+    let mut lines = KEPT.take();
+    let need = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+    if lines.len() < need {
+        lines.resize(need, Line([0; 64]));
+    }
+    let result = f(lines.as_mut_ptr().cast());
+    KEPT.set(lines);
+    result
+}
