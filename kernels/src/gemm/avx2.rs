@@ -3,7 +3,7 @@
 //! 12 of the 16 registers hold the tile, two a row of B, one the broadcast element of A: 12 independent chains
 //! against a latency of 4 cycles on two ports.
 
-use super::kernel::{Kernels, pack_any, tiles};
+use super::kernel::{self, Kernels, Run, pack_any, tiles};
 use super::small;
 use std::arch::x86_64::*;
 
@@ -12,6 +12,7 @@ pub(crate) static F32: Kernels<f32> = Kernels {
     lanes: 8,
     copy: single::copy,
     transpose: single::transpose,
+    gather: single::gather,
     rows_dot: single::rows_dot,
 };
 
@@ -20,6 +21,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     lanes: 4,
     copy: double::copy,
     transpose: double::transpose,
+    gather: double::gather,
     rows_dot: double::rows_dot,
 };
 
@@ -138,6 +140,19 @@ macro_rules! kernels {
             }
             // SAFETY: the steps from `whole` on, which the caller vouches for.
             unsafe { pack_any(k - whole, count, width, src.add(whole), stride, 1, out.add(whole * width)) }
+        }
+
+        /// See [`kernel::gather`].
+        #[target_feature(enable = "avx2,fma")]
+        pub(super) unsafe fn gather(
+            src: *const $t,
+            rows: &[usize],
+            runs: &[Run],
+            pitch: usize,
+            out: *mut $t,
+        ) {
+            // SAFETY: handed on.
+            unsafe { kernel::gather(src, rows, runs, pitch, out) }
         }
 
         /// See [`small::rows_dot`].

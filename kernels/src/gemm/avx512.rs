@@ -4,7 +4,7 @@
 //! vectors and broadcasts 14 elements for 28 multiply-adds, well under what two load ports give in the 14 cycles
 //! that two multiply-add ports need; and 28 independent chains hide a latency of 4 cycles more than three times.
 
-use super::kernel::{Kernels, tiles};
+use super::kernel::{self, Kernels, Run, tiles};
 use super::small;
 use std::arch::x86_64::*;
 
@@ -13,6 +13,7 @@ pub(crate) static F32: Kernels<f32> = Kernels {
     lanes: 16,
     copy: single::copy,
     transpose: single::transpose,
+    gather: single::gather,
     rows_dot: single::rows_dot,
 };
 
@@ -21,6 +22,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     lanes: 8,
     copy: double::copy,
     transpose: double::transpose,
+    gather: double::gather,
     rows_dot: double::rows_dot,
 };
 
@@ -144,6 +146,19 @@ macro_rules! kernels {
                     }
                 }
             }
+        }
+
+        /// See [`kernel::gather`].
+        #[target_feature(enable = "avx512f")]
+        pub(super) unsafe fn gather(
+            src: *const $t,
+            rows: &[usize],
+            runs: &[Run],
+            pitch: usize,
+            out: *mut $t,
+        ) {
+            // SAFETY: handed on.
+            unsafe { kernel::gather(src, rows, runs, pitch, out) }
         }
 
         /// See [`small::rows_dot`].

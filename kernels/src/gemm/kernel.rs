@@ -22,6 +22,22 @@ pub type Pack<T> = unsafe fn(usize, usize, usize, *const T, isize, *mut T);
 /// Inner products of the rows of a matrix with a vector; see [`super::small`].
 pub type RowsDot<T> = unsafe fn(super::small::Matrix<T>, *const T, *mut T);
 
+/// One run of adjacent elements to copy: where from, where to, how many.
+#[derive(Clone, Copy, Default)]
+pub struct Run {
+    /// Offset in the source, from that of the row.
+    pub from: u32,
+    /// Offset in the row of the output.
+    pub to: u32,
+    /// Elements.
+    pub len: u32,
+}
+
+/// Rows put together from runs: `out[r * pitch + run.to + i] = src[rows[r] + run.from + i]`. Arguments: src, rows,
+/// runs in ascending order of `to`, pitch, out. Up to [`SLACK`] elements are read past the end of a run and written
+/// past the end of a row.
+pub type Gather<T> = unsafe fn(*const T, &[usize], &[Run], usize, *mut T);
+
 /// Elements that packing may write past the end of a panel.
 pub const SLACK: usize = 16;
 
@@ -40,6 +56,8 @@ pub struct Kernels<T: 'static> {
     pub copy: Pack<T>,
     /// Packs a panel whose k are adjacent in memory.
     pub transpose: Pack<T>,
+    /// Puts rows together from runs.
+    pub gather: Gather<T>,
     /// Matrix times vector.
     pub rows_dot: RowsDot<T>,
 }
@@ -107,6 +125,44 @@ pub unsafe fn pack_any<T: Float>(
             }
             for j in count..width {
                 *out.add(j) = T::ZERO;
+            }
+        }
+    }
+}
+
+/// [`Gather`]: the body that every level compiles for itself. Runs are copied in whole chunks, the excess being
+/// overwritten by the next run, so that the copies have constant lengths.
+///
+/// # Safety
+/// As [`Gather`].
+#[inline(always)]
+pub unsafe fn gather<T: Float>(src: *const T, rows: &[usize], runs: &[Run], pitch: usize, out: *mut T) {
+    let longest = runs.iter().map(|run| run.len).max().unwrap_or(0);
+    // SAFETY: handed on.
+    unsafe {
+        match longest {
+            0..=4 => gather_chunks::<T, 4>(src, rows, runs, pitch, out),
+            5..=8 => gather_chunks::<T, 8>(src, rows, runs, pitch, out),
+            _ => gather_chunks::<T, SLACK>(src, rows, runs, pitch, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gather_chunks<T: Float, const CHUNK: usize>(
+    src: *const T,
+    rows: &[usize],
+    runs: &[Run],
+    pitch: usize,
+    out: *mut T,
+) {
+    for (r, &row) in rows.iter().enumerate() {
+        for run in runs {
+            let (src, out) =
+                (src.wrapping_add(row + run.from as usize), out.wrapping_add(r * pitch + run.to as usize));
+            for at in (0..run.len as usize).step_by(CHUNK) {
+                // SAFETY: the caller vouches for the run and SLACK (>= CHUNK) elements on either side.
+                unsafe { out.add(at).cast::<[T; CHUNK]>().write(src.add(at).cast::<[T; CHUNK]>().read()) };
             }
         }
     }

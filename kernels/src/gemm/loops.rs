@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// Most k in one block. A packed panel of B, `KC` × two vectors, is 32 KiB: it stays in the first-level cache
 /// (48 KiB) while loop 1 runs over the panels of A.
-const KC: usize = 256;
+pub const KC: usize = 256;
 /// Most rows in one block. The packed block of A, `MC` × `KC`, is 384 KiB of f32: it stays in the second-level
 /// cache (1 MiB) while loop 2 runs over the panels of B.
 const MC: usize = 384;
@@ -37,7 +37,7 @@ pub trait Right<T>: Sync {
     /// Address of element (k, first of `cols`) and the step from one k to the next, if `cols` are adjacent there.
     fn in_place(&self, k: usize, cols: Range<usize>) -> Option<(*const T, isize)>;
 
-    /// Packs panels of `kernels.nr()` columns, the last filled up with zeros:
+    /// Packs panels of `kernels.nr()` columns, in the last of which columns past the end may hold anything:
     /// `out[(panel * ks.len() + p) * nr + j]`. Panels that are [in place](Right::in_place) may be left out.
     ///
     /// # Safety

@@ -10,8 +10,8 @@ pub(crate) mod loops;
 mod portable;
 pub(crate) mod scratch;
 mod small;
-mod strided;
-mod tasks;
+pub(crate) mod strided;
+pub(crate) mod tasks;
 
 pub use float::Float;
 use loops::Product;

@@ -4,7 +4,7 @@
 //! `mul_add` would be a call into the C library for each element.
 
 use super::Float;
-use super::kernel::{Kernels, pack_any, tiles};
+use super::kernel::{self, Kernels, pack_any, tiles};
 use super::small;
 
 pub(crate) static F32: Kernels<f32> = Kernels {
@@ -12,6 +12,7 @@ pub(crate) static F32: Kernels<f32> = Kernels {
     lanes: 4,
     copy: copy::<f32>,
     transpose: transpose::<f32>,
+    gather: kernel::gather::<f32>,
     rows_dot: rows_dot::<f32, 4>,
 };
 
@@ -20,6 +21,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     lanes: 2,
     copy: copy::<f64>,
     transpose: transpose::<f64>,
+    gather: kernel::gather::<f64>,
     rows_dot: rows_dot::<f64, 2>,
 };
 

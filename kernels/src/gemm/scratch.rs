@@ -1,4 +1,4 @@
-//! Memory for packed panels: each thread keeps one buffer from call to call.
+//! Memory for packed panels: each thread keeps its buffers from call to call.
 
 use std::cell::Cell;
 
@@ -8,22 +8,26 @@ use std::cell::Cell;
 struct Line(#[allow(dead_code)] [u8; 64]);
 
 thread_local! {
-    static KEPT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static KEPT: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
 }
 
 /// Calls `f` with at least `len` elements of memory on a cache line, holding any (initialised) bytes.
 ///
-/// The buffer is taken out of its place for the time of the call: if `f` comes here again on this thread (an
-/// epilogue that multiplies matrices itself, or a task that rayon runs here meanwhile), it gets another one, so
-/// nothing waits and nothing is shared.
+/// The buffer is out of its place for the time of the call: if `f` comes here again on this thread (for another
+/// buffer, in an epilogue that multiplies matrices itself, or in a task that rayon runs here meanwhile), it gets
+/// another one. So nothing waits and nothing is shared; a thread keeps as many buffers as it ever used at once.
 pub fn with<T, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
     const { assert!(align_of::<T>() <= align_of::<Line>()) };
-    let mut lines = KEPT.take();
+    let mut kept = KEPT.take();
+    let mut lines = kept.pop().unwrap_or_default();
+    KEPT.set(kept);
     let need = (len * size_of::<T>()).div_ceil(size_of::<Line>());
     if lines.len() < need {
         lines.resize(need, Line([0; 64]));
     }
     let result = f(lines.as_mut_ptr().cast());
-    KEPT.set(lines);
+    let mut kept = KEPT.take();
+    kept.push(lines);
+    KEPT.set(kept);
     result
 }
