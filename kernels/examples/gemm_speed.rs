@@ -7,7 +7,14 @@ use gradus_kernels::conv::{self, Conv};
 use gradus_kernels::gemm::{self, Gemm};
 use std::time::{Duration, Instant};
 
-type Case = (String, f64, Box<dyn FnMut() + Send>);
+/// Something to time: its name, its floating-point operations, and how to make it ready.
+struct Case {
+    name: String,
+    flops: f64,
+    prepare: Box<dyn Fn() -> Run>,
+}
+
+type Run = Box<dyn FnMut() + Send>;
 
 fn values(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 0.999).collect()
@@ -18,9 +25,15 @@ fn gemm_case(layout: &str, m: usize, n: usize, k: usize) -> Case {
     let a = if layout.starts_with('N') { [ki, 1] } else { [1, mi] };
     let b = if layout.ends_with('N') { [ni, 1] } else { [1, ki] };
     let g = Gemm { m, n, k, a, b, batch: vec![] };
-    let (a, b, mut c) = (values(m * k), values(k * n), vec![0f32; m * n]);
-    let run = move || gemm::gemm(&g, &a, &b, &mut c);
-    (format!("{layout} {m}x{k}x{n}"), 2.0 * (m * n * k) as f64, Box::new(run))
+    let prepare = move || -> Run {
+        let (g, a, b, mut c) = (g.clone(), values(m * k), values(k * n), vec![0f32; m * n]);
+        Box::new(move || gemm::gemm(&g, &a, &b, &mut c))
+    };
+    Case {
+        name: format!("{layout} {m}x{k}x{n}"),
+        flops: 2.0 * (m * n * k) as f64,
+        prepare: Box::new(prepare),
+    }
 }
 
 /// The shapes of DCGAN, batch 64: (in, out, input size, kernel, stride, padding).
@@ -54,14 +67,18 @@ fn conv_cases() -> Vec<Case> {
             dilation: [1; 2],
         };
         let flops = 2.0 * (64 * i * o * kernel * kernel * out * out) as f64;
-        let name = |form| format!("{form} {i}→{o} {size}² k{kernel}s{stride}");
-        let (x, w, dy) = (values(c.x_len()), values(c.w_len()), values(c.y_len()));
-        let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
-        let (x1, w1) = (x.clone(), w.clone());
-        cases.push((name("fwd"), flops, Box::new(move || conv::conv(&c, &x1, &w1, &mut y))));
-        let dy1 = dy.clone();
-        cases.push((name("bwd_data"), flops, Box::new(move || conv::conv_input(&c, &dy1, &w, &mut dx))));
-        cases.push((name("bwd_weight"), flops, Box::new(move || conv::conv_weight(&c, &x, &dy, &mut dw))));
+        for form in ["fwd", "bwd_data", "bwd_weight"] {
+            let prepare = move || -> Run {
+                let (mut x, mut w, mut y) = (values(c.x_len()), values(c.w_len()), values(c.y_len()));
+                Box::new(move || match form {
+                    "fwd" => conv::conv(&c, &x, &w, &mut y),
+                    "bwd_data" => conv::conv_input(&c, &y, &w, &mut x),
+                    _ => conv::conv_weight(&c, &x, &y, &mut w),
+                })
+            };
+            let name = format!("{form} {i}→{o} {size}² k{kernel}s{stride}");
+            cases.push(Case { name, flops, prepare: Box::new(prepare) });
+        }
     }
     cases
 }
@@ -138,15 +155,16 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let rounds = std::env::args().nth(2).and_then(|x| x.parse().ok()).unwrap_or(3);
-    let mut cases: Vec<_> = cases().into_iter().filter(|case| case.0.contains(&filter)).collect();
+    let cases: Vec<_> = cases().into_iter().filter(|case| case.name.contains(&filter)).collect();
     let pools = [pool(1), pool(2)];
     let mut best = vec![[f64::MAX; 2]; cases.len()];
     let mut top = 0f64;
     for _ in 0..rounds {
         top = top.max(peak());
-        for (case, best) in cases.iter_mut().zip(&mut best) {
+        for (case, best) in cases.iter().zip(&mut best) {
+            let mut run = (case.prepare)();
             for (pool, best) in pools.iter().zip(best) {
-                *best = best.min(pool.install(|| time(&mut *case.2)));
+                *best = best.min(pool.install(|| time(&mut *run)));
             }
         }
     }
@@ -155,7 +173,7 @@ fn main() {
         "{:<28} {:>10} {:>7} {:>6} {:>10} {:>7} {:>6}",
         "", "1 thread", "GF/s", "%", "2 threads", "GF/s", "%"
     );
-    for ((name, flops, _), best) in cases.iter().zip(best) {
+    for (Case { name, flops, .. }, best) in cases.iter().zip(best) {
         print!("{name:<28}");
         for (threads, seconds) in [1.0, 2.0].into_iter().zip(best) {
             let speed = flops / seconds;

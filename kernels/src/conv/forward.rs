@@ -31,8 +31,8 @@ impl Conv {
 /// As [`super::forward`].
 pub unsafe fn run<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilogue: ConvEpilogue) {
     let kernels = T::kernels(simd::level());
-    let (group_in, group_out) = (c.in_channels / c.groups, c.out_channels / c.groups);
-    let (area, k) = (c.output[0] * c.output[1], group_in * c.kernel[0] * c.kernel[1]);
+    let (group_in, group_out) = (c.group_in(), c.group_out());
+    let (area, k) = (c.output[0] * c.output[1], group_in * c.taps());
     let size = [group_out, c.batch * area, k];
     let grid = Grid::new(c.groups, size, kernels.mr(), kernels.nr());
     let (x, w, y) = (SharedMut(x.cast_mut()), SharedMut(w.cast_mut()), SharedMut(y));
@@ -55,13 +55,17 @@ pub unsafe fn run<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilo
 }
 
 /// Planes of a batch of images as a target: rows = channels, columns = (image, pixel).
-struct Planes<'a, T> {
-    y: *mut T,
-    /// Channels of an image, and which is row 0.
-    channels: usize,
-    first_channel: usize,
-    area: usize,
-    epilogue: ConvEpilogue<'a>,
+pub struct Planes<'a, T> {
+    /// First element of image 0.
+    pub y: *mut T,
+    /// Channels of an image.
+    pub channels: usize,
+    /// The channel that is row 0.
+    pub first_channel: usize,
+    /// Pixels of a plane.
+    pub area: usize,
+    /// What to call on finished blocks.
+    pub epilogue: ConvEpilogue<'a>,
 }
 
 // SAFETY: an address and numbers; writes are those of the five loops, whose callers keep tasks apart.

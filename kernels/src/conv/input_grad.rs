@@ -3,24 +3,22 @@
 //! Input position i receives from the taps k with `i + padding - k * dilation` divisible by the stride. Which taps
 //! these are depends on `(i + padding) mod stride` only. So the positions fall into stride × stride phases, each of
 //! which is a dense correlation of dy with its own taps: no inserted zero is ever multiplied. One product per group
-//! and phase: weights [in, (out, tap)] × patches of dy [(out, tap), (image, position of the phase)].
+//! and phase: weights [in, (out, tap)] × patches of dy [(out, tap), (image, position of the phase)]. The phases of
+//! some images are computed apart and then woven together.
 
+use super::forward::Planes;
 use super::patches::{Axis, Patches};
 use super::{Conv, ConvBlock, ConvEpilogue};
-use crate::gemm::kernel::{Kernels, MAX_NR};
-use crate::gemm::loops::{Left, Product, Target};
+use crate::gemm::loops::Product;
+use crate::gemm::strided::{Contiguous, Strided};
 use crate::gemm::tasks::Grid;
-use crate::gemm::{Float, SharedMut};
+use crate::gemm::{Float, SharedMut, scratch};
 use crate::{par, simd};
 use std::ops::Range;
 
 /// One phase of one axis.
 #[derive(Clone, Copy, Debug)]
 struct Phase {
-    /// Its first input position; the next ones follow `stride` apart.
-    first: usize,
-    /// Input positions from one to the next.
-    stride: usize,
     /// First tap, and the distance to the next.
     tap: usize,
     tap_step: usize,
@@ -28,7 +26,7 @@ struct Phase {
     axis: Axis,
 }
 
-/// The phases of axis `i` that have positions.
+/// The phases of axis `i` that have positions: phase r has r, r + stride, …
 fn phases(c: &Conv, i: usize) -> Vec<Phase> {
     let (stride, dilation, padding) = (c.stride[i], c.dilation[i].max(1), c.padding[i]);
     // Taps that far apart fall into the same phase.
@@ -45,7 +43,7 @@ fn phases(c: &Conv, i: usize) -> Vec<Phase> {
             offset: tap
                 .map_or(0, |tap| ((first + padding) as isize - (tap * dilation) as isize) / stride as isize),
         };
-        Phase { first, stride, tap: tap.unwrap_or(0), tap_step, axis }
+        Phase { tap: tap.unwrap_or(0), tap_step, axis }
     };
     (0..stride.min(c.input[i])).map(phase).collect()
 }
@@ -54,137 +52,205 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// One phase of the plane.
+struct Part {
+    axes: [Phase; 2],
+    /// Taps of the phases before this one.
+    taps_before: usize,
+}
+
+impl Part {
+    fn taps(&self) -> usize {
+        self.axes[0].axis.taps * self.axes[1].axis.taps
+    }
+
+    fn positions(&self) -> usize {
+        self.axes[0].axis.out * self.axes[1].axis.out
+    }
+}
+
+/// All phases, rows outermost.
+fn parts(c: &Conv) -> Vec<Part> {
+    let columns = phases(c, 1);
+    let mut parts: Vec<Part> = vec![];
+    for row in phases(c, 0) {
+        for &column in &columns {
+            let taps_before = parts.last().map_or(0, |last| last.taps_before + last.taps());
+            parts.push(Part { axes: [row, column], taps_before });
+        }
+    }
+    parts
+}
+
+/// Positions of a phase that are computed before they are woven: enough columns for the five loops, and the buffer
+/// stays in the caches.
+const WOVEN: usize = 1024;
+
+/// What all tasks share.
+struct Pass<'a, T> {
+    c: &'a Conv,
+    parts: Vec<Part>,
+    dy: SharedMut<T>,
+    /// The weights, [group][phase][out, tap][in].
+    w: SharedMut<T>,
+    dx: SharedMut<T>,
+    epilogue: ConvEpilogue<'a>,
+}
+
 /// See [`super::input_grad`]; dx is not empty.
 ///
 /// # Safety
 /// As [`super::input_grad`].
 pub unsafe fn run<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
-    let kernels = T::kernels(simd::level());
-    let (group_in, group_out) = (c.in_channels / c.groups, c.out_channels / c.groups);
-    let (area, out_area, taps) =
-        (c.input[0] * c.input[1], c.output[0] * c.output[1], c.kernel[0] * c.kernel[1]);
-    let phases = [phases(c, 0), phases(c, 1)];
-    // Each multiply-add of the forward pass is one here.
-    let depth = (group_out * taps * out_area).div_ceil(area);
-    let grid = Grid::new(c.groups, [group_in, c.batch * area, depth], kernels.mr(), area);
-    let (dy, w, dx) = (SharedMut(dy.cast_mut()), SharedMut(w.cast_mut()), SharedMut(dx));
-    par::for_each(grid.tasks(), |task| {
-        let (groups, rows, cols) = grid.task(task);
-        let images = cols.start / area..cols.end / area;
-        for group in groups {
-            let first_channel = group * group_in;
-            for (row, col) in phases[0].iter().flat_map(|row| phases[1].iter().map(move |col| (row, col))) {
-                let dy = dy.at((images.start * c.out_channels + group * group_out) * out_area);
-                let dx = dx.at((images.start * c.in_channels + first_channel) * area);
-                let positions = row.axis.out * col.axis.out;
-                let product = Product {
-                    kernels,
-                    size: [group_in, images.len() * positions, group_out * row.axis.taps * col.axis.taps],
-                    left: &Weights {
-                        w: w.at(group * group_out * group_in * taps),
-                        group_in,
-                        c,
-                        phase: [*row, *col],
-                    },
-                    right: &Patches {
-                        src: dy,
-                        image_stride: c.out_channels * out_area,
-                        axes: [row.axis, col.axis],
-                    },
-                    target: &Spread { dx, c, phase: [*row, *col] },
-                };
-                // SAFETY: the caller vouches for dy, w and dx; tasks have disjoint rows or images of dx, phases
-                // disjoint positions.
-                unsafe { product.run(rows.clone(), 0..images.len() * positions) };
-            }
-            if let Some(epilogue) = epilogue {
-                let channels = first_channel + rows.start..first_channel + rows.end;
-                images.clone().for_each(|image| {
-                    epilogue(ConvBlock { image, channels: channels.clone(), pixels: 0..area });
-                });
+    let parts = parts(c);
+    scratch::with(c.w_len(), |sorted: *mut T| {
+        let pass = Pass {
+            c,
+            parts,
+            dy: SharedMut(dy.cast_mut()),
+            w: SharedMut(sorted),
+            dx: SharedMut(dx),
+            epilogue,
+        };
+        let (area, out_area) = (c.input[0] * c.input[1], c.output[0] * c.output[1]);
+        // There are as many multiply-adds as in the forward pass.
+        let depth = (c.group_out() * c.taps() * out_area).div_ceil(area);
+        let mr = T::kernels(simd::level()).mr();
+        let grid = Grid::new(c.groups, [c.group_in(), c.batch * area, depth], mr, area);
+        // SAFETY: the caller vouches for dy, w and dx; `sorted` has room for w; tasks have disjoint channels or
+        // images of dx.
+        unsafe {
+            sort_weights(c, &pass.parts, w, &pass.w);
+            par::for_each(grid.tasks(), |task| {
+                let (groups, rows, cols) = grid.task(task);
+                for group in groups {
+                    pass.task(group, rows.clone(), cols.start / area..cols.end / area);
+                }
+            });
+        }
+    });
+}
+
+/// Brings the weights into the order in which the phases read them, with the input channels adjacent.
+unsafe fn sort_weights<T: Float>(c: &Conv, parts: &[Part], w: *const T, sorted: &SharedMut<T>) {
+    let (group_in, group_out, taps) = (c.group_in(), c.group_out(), c.taps());
+    let w = SharedMut(w.cast_mut());
+    par::for_each(c.out_channels, |channel| {
+        let (group, out) = (channel / group_out, channel % group_out);
+        for part in parts {
+            let [row, column] = part.axes;
+            for tap in 0..part.taps() {
+                let kh = row.tap + tap / column.axis.taps * row.tap_step;
+                let kw = column.tap + tap % column.axis.taps * column.tap_step;
+                let from = w.at(channel * group_in * taps + kh * c.kernel[1] + kw);
+                let k = (group * taps + part.taps_before) * group_out + out * part.taps() + tap;
+                let to = sorted.at(k * group_in);
+                for i in 0..group_in {
+                    // SAFETY: tap (kh, kw) of input channel i is inside w; each tap belongs to one phase at most,
+                    // so the places in `sorted` are distinct and inside.
+                    unsafe { *to.add(i) = *from.add(i * taps) };
+                }
             }
         }
     });
 }
 
-/// The weights of one phase: rows = input channels, k = (output channel, tap of the phase).
-struct Weights<'a, T> {
-    w: *const T,
-    group_in: usize,
-    c: &'a Conv,
-    phase: [Phase; 2],
-}
-
-// SAFETY: an address and numbers; it is read only in `pack`, whose caller vouches for it.
-unsafe impl<T: Sync> Sync for Weights<'_, T> {}
-
-impl<T: Float> Left<T> for Weights<'_, T> {
-    fn in_place(&self, _: usize, _: usize) -> Option<(*const T, isize)> {
-        None
-    }
-
-    unsafe fn pack(&self, _: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T) {
-        let ([row, col], kernel) = (self.phase, self.c.kernel);
-        let (taps, all) = (row.axis.taps * col.axis.taps, kernel[0] * kernel[1]);
-        for (p, k) in ks.enumerate() {
-            let (channel, tap) = (k / taps, k % taps);
-            let kh = row.tap + tap / col.axis.taps * row.tap_step;
-            let kw = col.tap + tap % col.axis.taps * col.tap_step;
-            let from = (channel * self.group_in + rows.start) * all + kh * kernel[1] + kw;
-            for i in 0..rows.len() {
-                // SAFETY: the channels and the tap are inside w; `out` has rows.len() elements for each k.
-                unsafe { *out.add(p * rows.len() + i) = *self.w.add(from + i * all) };
-            }
+impl<T: Float> Pass<'_, T> {
+    /// The input channels `rows` of `group`, all pixels of `images`.
+    unsafe fn task(&self, group: usize, rows: Range<usize>, images: Range<usize>) {
+        let (c, area) = (self.c, self.c.input[0] * self.c.input[1]);
+        let first_channel = group * c.group_in();
+        if let [part] = &self.parts[..] {
+            let y = self.dx.at(images.start * c.in_channels * area);
+            let epilogue = self.epilogue.map(|epilogue| {
+                move |block: ConvBlock| epilogue(ConvBlock { image: images.start + block.image, ..block })
+            });
+            let epilogue = epilogue.as_ref().map(|f| f as &(dyn Fn(ConvBlock) + Sync));
+            let target = Planes { y, channels: c.in_channels, first_channel, area, epilogue };
+            // SAFETY: handed on.
+            return unsafe { self.product(part, group, rows, images.clone(), &target) };
         }
-    }
-}
-
-/// The positions of one phase as a target: rows = input channels, columns = (image, position).
-struct Spread<'a, T> {
-    dx: *mut T,
-    c: &'a Conv,
-    phase: [Phase; 2],
-}
-
-// SAFETY: an address and numbers; writes are those of the five loops, whose callers keep tasks apart.
-unsafe impl<T: Sync> Sync for Spread<'_, T> {}
-
-impl<T> Spread<'_, T> {
-    /// Offset in dx of row 0, column `col`.
-    fn at(&self, col: usize) -> usize {
-        let [row, column] = self.phase;
-        let (c, [down, across]) = (self.c, [row.axis.out, column.axis.out]);
-        let (image, position) = (col / (down * across), col % (down * across));
-        let y = row.first + position / across * row.stride;
-        let x = column.first + position % across * column.stride;
-        (image * c.in_channels * c.input[0] + y) * c.input[1] + x
-    }
-}
-
-impl<T: Float> Target<T> for Spread<'_, T> {
-    fn in_place(&self, row: usize, cols: Range<usize>) -> Option<(*mut T, isize)> {
-        let area = self.c.input[0] * self.c.input[1];
-        let dense = self.phase[0].stride == 1 && self.phase[1].stride == 1;
-        (dense && cols.start / area == (cols.end - 1) / area)
-            .then(|| (self.dx.wrapping_add(row * area + self.at(cols.start)), area as isize))
-    }
-
-    unsafe fn scatter(&self, rows: Range<usize>, cols: Range<usize>, tile: *const T, accumulate: bool) {
-        let (area, mut offsets) = (self.c.input[0] * self.c.input[1], [0; MAX_NR]);
-        for (offset, col) in offsets.iter_mut().zip(cols.clone()) {
-            *offset = self.at(col);
-        }
-        for row in rows.clone() {
-            for (j, offset) in offsets[..cols.len()].iter().enumerate() {
-                // SAFETY: the tile holds the element, and its place in dx is this thread's.
-                unsafe {
-                    let value = *tile.add((row - rows.start) * MAX_NR + j);
-                    let dx = self.dx.add(row * area + offset);
-                    *dx = if accumulate { *dx + value } else { value };
+        let most = self.parts.iter().map(Part::positions).max().unwrap_or(1);
+        let at_once = (WOVEN / most).max(1).min(images.len());
+        scratch::with(rows.len() * at_once * area, |buffer: *mut T| {
+            for first in images.clone().step_by(at_once) {
+                let some = first..images.end.min(first + at_once);
+                let mut before = 0;
+                for part in &self.parts {
+                    let cols = some.len() * part.positions();
+                    // Row `rows.start` of the target is the first of this phase in the buffer.
+                    let ptr = SharedMut(buffer.wrapping_add(before).wrapping_sub(rows.start * cols));
+                    let target = Contiguous { ptr, cols, batch: 0, epilogue: None };
+                    // SAFETY: handed on; the buffer holds `rows` of all positions of these images.
+                    unsafe { self.product(part, group, rows.clone(), some.clone(), &target) };
+                    before += rows.len() * cols;
+                }
+                // SAFETY: the phases were all computed; channels and images of dx are this task's.
+                unsafe { self.weave(buffer, first_channel, rows.clone(), some.clone()) };
+                if let Some(epilogue) = self.epilogue {
+                    let channels = first_channel + rows.start..first_channel + rows.end;
+                    some.for_each(|image| {
+                        epilogue(ConvBlock { image, channels: channels.clone(), pixels: 0..area })
+                    });
                 }
             }
-        }
+        });
     }
 
-    fn finish(&self, _: Range<usize>, _: Range<usize>) {}
+    /// One phase of some channels of some images.
+    unsafe fn product<C: crate::gemm::loops::Target<T>>(
+        &self,
+        part: &Part,
+        group: usize,
+        rows: Range<usize>,
+        images: Range<usize>,
+        target: &C,
+    ) {
+        let (c, out_area) = (self.c, self.c.output[0] * self.c.output[1]);
+        let (group_in, group_out) = (c.group_in(), c.group_out());
+        let cols = images.len() * part.positions();
+        let product = Product {
+            kernels: T::kernels(simd::level()),
+            size: [group_in, cols, group_out * part.taps()],
+            left: &Strided {
+                ptr: self.w.at((group * c.taps() + part.taps_before) * group_out * group_in),
+                strides: [1, group_in as isize],
+                in_place: false,
+            },
+            right: &Patches {
+                src: self.dy.at((images.start * c.out_channels + group * group_out) * out_area),
+                image_stride: c.out_channels * out_area,
+                axes: part.axes.map(|phase| phase.axis),
+            },
+            target,
+        };
+        // SAFETY: the caller vouches for the target; dy and the sorted weights hold what the operands say.
+        unsafe { product.run(rows, 0..cols) }
+    }
+
+    /// Weaves the phases of some channels of some images into dx.
+    unsafe fn weave(&self, buffer: *const T, first_channel: usize, rows: Range<usize>, images: Range<usize>) {
+        let (c, stride) = (self.c, self.c.stride);
+        let across = stride[1].min(c.input[1]);
+        let mut before = 0;
+        for (index, part) in self.parts.iter().enumerate() {
+            let (first_row, first_column) = (index / across, index % across);
+            let [down, columns] = part.axes.map(|phase| phase.axis.out);
+            let mut from = buffer.wrapping_add(before);
+            for channel in rows.clone() {
+                for image in images.clone() {
+                    let plane = (image * c.in_channels + first_channel + channel) * c.input[0];
+                    for q in 0..down {
+                        let to = self.dx.at((plane + first_row + q * stride[0]) * c.input[1] + first_column);
+                        for x in 0..columns {
+                            // SAFETY: position (q, x) of the phase is in the buffer and has its place in dx.
+                            unsafe { *to.add(x * stride[1]) = *from.add(x) };
+                        }
+                        from = from.wrapping_add(columns);
+                    }
+                }
+            }
+            before += rows.len() * images.len() * part.positions();
+        }
+    }
 }

@@ -68,6 +68,21 @@ impl Conv {
         self.batch * self.out_channels * self.output[0] * self.output[1]
     }
 
+    /// Input channels of a group.
+    fn group_in(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of a group.
+    fn group_out(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Weights of one pair of channels.
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
     #[track_caller]
     fn check<T>(&self, x: &[T], w: &[T], y: &[T]) {
         assert!(

@@ -62,9 +62,9 @@ pub unsafe fn run<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
 /// The sum of each chunk of images, into `out` one after the other.
 unsafe fn products<T: Float>(c: &Conv, x: *const T, dy: *const T, out: *mut T, per_chunk: usize) {
     let kernels = T::kernels(simd::level());
-    let (group_in, group_out) = (c.in_channels / c.groups, c.out_channels / c.groups);
+    let (group_in, group_out) = (c.group_in(), c.group_out());
     let (plane, area) = (c.input[0] * c.input[1], c.output[0] * c.output[1]);
-    let (cols, chunks) = (group_in * c.kernel[0] * c.kernel[1], c.batch.div_ceil(per_chunk).max(1));
+    let (cols, chunks) = (group_in * c.taps(), c.batch.div_ceil(per_chunk).max(1));
     let grid = Grid::new(chunks * c.groups, [group_out, cols, per_chunk * area], kernels.mr(), kernels.nr());
     let (x, dy, out) = (SharedMut(x.cast_mut()), SharedMut(dy.cast_mut()), SharedMut(out));
     par::for_each(grid.tasks(), |task| {
