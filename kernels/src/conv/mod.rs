@@ -2,6 +2,7 @@
 //! convolution) and weight gradient. Activations are contiguous NCHW, weights `[out, in / groups, kh, kw]`.
 
 mod dense;
+mod fold;
 mod forward;
 mod input_grad;
 mod patches;
@@ -170,6 +171,8 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
     unsafe {
         if dense::applies(c) {
             dense::input_grad(c, dy, w, dx, epilogue);
+        } else if fold::applies(c) {
+            fold::run(c, dy, w, dx, epilogue);
         } else {
             input_grad::run(c, dy, w, dx, epilogue);
         }

@@ -48,6 +48,16 @@ impl Axis {
         self.step.min(self.last_shift() + 1)
     }
 
+    /// How `len` elements of one phase are staged.
+    fn part(&self, phase: usize, len: usize) -> RowPart {
+        let start = self.origin() + phase as isize;
+        // Elements i with 0 <= start + i * step < self.len are inside the source.
+        let first = ((-start).max(0) as usize).div_ceil(self.step).min(len);
+        let end = ((self.len as isize - start).max(0) as usize).div_ceil(self.step).clamp(first, len);
+        let start = (start + (first * self.step) as isize).max(0) as usize;
+        RowPart { inside: first..end, start, step: self.step }
+    }
+
     /// Staged elements per phase for `positions` positions.
     fn staged(&self, positions: usize) -> usize {
         positions + self.last_shift() / self.step
@@ -126,6 +136,7 @@ impl<T: Float> Patches<T> {
     /// Fills `out` with what `stage` says, as far as the columns `cols` need it.
     unsafe fn fill(&self, stage: &Stage, cols: &Range<usize>, out: *mut T) {
         let (area, [rows, columns]) = (self.positions(), self.axes);
+        let origin = rows.origin();
         for image in stage.images.clone() {
             let first = cols.start.saturating_sub(image * area) / columns.out;
             let last = (cols.end - image * area).min(area).div_ceil(columns.out);
@@ -136,20 +147,18 @@ impl<T: Float> Patches<T> {
                 let out = out.wrapping_add(
                     (image - stage.images.start) * stage.image_len() + slot * stage.channel_len(),
                 );
-                for phase in 0..stage.phases[0] {
+                for phase in 0..stage.phases[0] * stage.phases[1] {
+                    let row_origin =
+                        origin + (phase / stage.phases[1] + stage.first_row * rows.step) as isize;
+                    let part = columns.part(phase % stage.phases[1], stage.plane[1]);
                     for row in needed.clone() {
-                        let y = rows.origin() + ((stage.first_row + row) * rows.step + phase) as isize;
-                        let source = (0..rows.len as isize)
-                            .contains(&y)
-                            .then(|| plane.wrapping_add(y as usize * columns.len));
-                        for column_phase in 0..stage.phases[1] {
-                            let at = (phase * stage.phases[1] + column_phase) * stage.plane[0] + row;
-                            // SAFETY: `at` is a row of the stage; the source row is inside the plane.
-                            unsafe {
-                                let out = out.add(at * stage.plane[1]);
-                                let out = std::slice::from_raw_parts_mut(out, stage.plane[1]);
-                                fill_row(source, &columns, column_phase, out);
-                            }
+                        let y = row_origin + (row * rows.step) as isize;
+                        let inside = (0..rows.len as isize).contains(&y);
+                        let source = inside.then(|| plane.wrapping_add(y as usize * columns.len));
+                        // SAFETY: this is a row of the stage; the source row is inside the plane.
+                        unsafe {
+                            let out = out.add((phase * stage.plane[0] + row) * stage.plane[1]);
+                            part.fill(source, std::slice::from_raw_parts_mut(out, stage.plane[1]));
                         }
                     }
                 }
@@ -190,24 +199,64 @@ impl<T: Float> Patches<T> {
     }
 }
 
-/// Fills one staged row from a source row (or with zeros, if there is none).
-unsafe fn fill_row<T: Float>(source: Option<*const T>, axis: &Axis, phase: usize, out: &mut [T]) {
-    let Some(source) = source else { return out.fill(T::ZERO) };
-    let (step, start) = (axis.step as isize, axis.origin() + phase as isize);
-    // Elements i with 0 <= start + i * step < len are inside the source.
-    let first = ((-start).max(0) as usize).div_ceil(axis.step).min(out.len());
-    let end = ((axis.len as isize - start).max(0) as usize).div_ceil(axis.step).clamp(first, out.len());
-    out[..first].fill(T::ZERO);
-    out[end..].fill(T::ZERO);
-    let inside = &mut out[first..end];
-    let source = source.wrapping_offset(start + first as isize * step);
-    // SAFETY: all elements read are inside the source row, as above.
-    unsafe {
-        match step {
-            1 => std::ptr::copy_nonoverlapping(source, inside.as_mut_ptr(), inside.len()),
-            2 => inside.iter_mut().enumerate().for_each(|(i, out)| *out = *source.add(2 * i)),
-            _ => inside.iter_mut().enumerate().for_each(|(i, out)| *out = *source.offset(i as isize * step)),
+/// How one phase of a row is staged: elements `inside` come from the source, every `step`-th from `start` on; the
+/// others are padding.
+struct RowPart {
+    inside: Range<usize>,
+    start: usize,
+    step: usize,
+}
+
+impl RowPart {
+    /// Fills one staged row from a source row (or with zeros, if there is none).
+    unsafe fn fill<T: Float>(&self, source: Option<*const T>, out: &mut [T]) {
+        let Some(source) = source else { return out.fill(T::ZERO) };
+        let (source, Range { start, end }) = (source.wrapping_add(self.start), self.inside.clone());
+        // Not `fill`: the padding is short, and a call per row would take longer than the row.
+        out[..start].iter_mut().for_each(|x| *x = T::ZERO);
+        out[end..].iter_mut().for_each(|x| *x = T::ZERO);
+        // SAFETY: elements start, start + step, … are inside the source row, as many as `inside` has.
+        unsafe {
+            match self.step {
+                1 => copy_every::<T, 1>(source, &mut out[start..end]),
+                2 => copy_every::<T, 2>(source, &mut out[start..end]),
+                step => {
+                    out[start..end].iter_mut().enumerate().for_each(|(i, x)| *x = *source.add(i * step));
+                }
+            }
         }
+    }
+}
+
+/// Copies every `STEP`-th element, in chunks of constant length of which the last two may overlap.
+#[inline(always)]
+unsafe fn copy_every<T: Float, const STEP: usize>(source: *const T, out: &mut [T]) {
+    // SAFETY: handed on.
+    unsafe {
+        match out.len() {
+            0..4 => out.iter_mut().enumerate().for_each(|(i, x)| *x = *source.add(i * STEP)),
+            4..8 => copy_chunks::<T, STEP, 4>(source, out),
+            8..16 => copy_chunks::<T, STEP, 8>(source, out),
+            16.. => copy_chunks::<T, STEP, 16>(source, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn copy_chunks<T: Float, const STEP: usize, const CHUNK: usize>(source: *const T, out: &mut [T]) {
+    let last = out.len() - CHUNK;
+    let mut at = 0;
+    loop {
+        let mut chunk = [T::ZERO; CHUNK];
+        for (i, x) in chunk.iter_mut().enumerate() {
+            // SAFETY: at + i < out.len(), as many elements as the caller vouches for.
+            *x = unsafe { *source.add((at + i) * STEP) };
+        }
+        out[at..at + CHUNK].copy_from_slice(&chunk);
+        if at == last {
+            return;
+        }
+        at = last.min(at + CHUNK);
     }
 }
 
