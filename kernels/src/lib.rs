@@ -14,6 +14,7 @@ pub mod conv;
 pub mod dtype;
 pub mod gather;
 pub mod gemm;
+pub mod math;
 pub mod naive;
 pub mod par;
 pub mod pointwise;
@@ -24,4 +25,4 @@ pub mod scan;
 pub mod simd;
 pub mod sort;
 
-pub use dtype::{DType, MAX_RANK, RawView};
+pub use dtype::{DType, MAX_RANK, RawView, contiguous};
