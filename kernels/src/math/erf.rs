@@ -2,7 +2,7 @@
 
 use super::{Arch, Real, mul_add, polynomial};
 
-/// The error function: `x + x p(x^2)` below 1, one minus its complement above. Error: f32 ERF32 ulp, f64 ERF64 ulp.
+/// The error function: `x + x p(x^2)` below 1, one minus its complement above. Error: f32 1.3 ulp, f64 3 ulp.
 #[inline(always)]
 pub fn erf<A: Arch, T: Real>(x: T) -> T {
     let a = x.abs();

@@ -5,7 +5,7 @@ use super::{Arch, Real, exp, log, mul_add, polynomial};
 
 /// Powers of one float type.
 pub trait Pow: Real {
-    /// `x` to the power `y`, with the special cases of IEEE 754 (section 9.2.1). Error: f32 POW32 ulp, f64 POW64 ulp.
+    /// `x` to the power `y`, with the special cases of IEEE 754 (section 9.2.1). Error: f32 0.51 ulp, f64 1 ulp.
     fn pow<A: Arch>(x: Self, y: Self) -> Self;
 }
 

