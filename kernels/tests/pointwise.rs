@@ -4,7 +4,7 @@ mod buffers;
 
 use std::sync::Mutex;
 
-use buffers::{ALL, Buffer, DENSE, Layout, Words, assert_close};
+use buffers::{ALL, Buffer, Layout, Words, assert_close};
 use gradus_kernels::pointwise::Kernel;
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
 use gradus_kernels::simd::{self, Level};
@@ -48,6 +48,10 @@ const BINARY: [Binary; 11] = [
     Binary::Lt,
     Binary::Le,
 ];
+
+/// The layouts in which no two elements share a place.
+const DENSE: [Layout; 5] =
+    [Layout::Contiguous, Layout::Transposed, Layout::Spread, Layout::Reversed, Layout::Padded];
 
 /// The level is one for the process; each test holds it while it runs.
 static LEVEL: Mutex<()> = Mutex::new(());

@@ -62,10 +62,10 @@ pub(crate) struct Code {
     pub(super) inputs: Vec<Option<DType>>,
     pub(super) params: usize,
     /// Elements of one tile, such that a value of the widest type fills one slot.
-    pub(super) tile: usize,
+    pub(crate) tile: usize,
     /// What an element costs, in simple instructions.
-    pub(super) weight: usize,
-    pub(super) uses_index: bool,
+    pub(crate) weight: usize,
+    pub(crate) uses_index: bool,
 }
 
 /// Bytes of one slot: the registers of a common program fit the first-level cache.

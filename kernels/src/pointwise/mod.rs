@@ -15,7 +15,7 @@ pub(crate) mod tile;
 
 use crate::program::Program;
 use crate::{MAX_RANK, RawView, contiguous, par, simd};
-pub(crate) use check::check;
+use check::check;
 pub(crate) use compile::Code;
 use space::{Grid, Space};
 use tile::{Operands, Plan, Worker};

@@ -65,8 +65,6 @@ pub enum Layout {
     Single,
 }
 
-pub const DENSE: [Layout; 5] =
-    [Layout::Contiguous, Layout::Transposed, Layout::Spread, Layout::Reversed, Layout::Padded];
 pub const ALL: [Layout; 9] = [
     Layout::Contiguous,
     Layout::Transposed,
