@@ -96,7 +96,7 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
 pub fn jvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
     // The transposed product is linear in u, so any u will do.
     let zero = y.zeros_like();
-    let u = Tensor::node(Op::After, Inputs::Two([zero.clone(), zero]), *y.shape(), y.dtype());
+    let u = Tensor::make(Op::After, Inputs::Two([zero.clone(), zero]), *y.shape(), y.dtype());
     match vjp(y, &[x], &u).remove(0) {
         Some(product) => vjp(&product, &[&u], v).remove(0).unwrap_or_else(|| y.zeros_like()),
         None => y.zeros_like(),
@@ -209,7 +209,7 @@ impl Sweep {
         let (segment_end, given) = (&inputs.as_slice()[0], &inputs.as_slice()[1..]);
         let mut copies: IdMap<Tensor> = IdMap::default();
         for x in given {
-            let late = Tensor::node(
+            let late = Tensor::make(
                 Op::After,
                 Inputs::Two([x.clone(), g.clone()]),
                 *x.shape(),
@@ -227,7 +227,7 @@ impl Sweep {
                 continue;
             }
             let renewed: Vec<Tensor> = old.as_slice().iter().map(|i| copies[&i.id()].clone()).collect();
-            let copy = Tensor::node(x.node().op.clone(), Inputs::from(renewed), *x.shape(), x.dtype());
+            let copy = Tensor::make(x.node().op.clone(), Inputs::from(renewed), *x.shape(), x.dtype());
             copies.insert(x.id(), copy);
         }
         let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needed.contains_key(&x.id())).collect();
@@ -260,7 +260,7 @@ pub fn checkpoint(f: impl FnOnce() -> Tensor) -> Tensor {
     }
     let mut list = vec![y.clone()];
     list.extend(reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().history));
-    Tensor::node(Op::Checkpoint, Inputs::from(list), *y.shape(), y.dtype())
+    Tensor::make(Op::Checkpoint, Inputs::from(list), *y.shape(), y.dtype())
 }
 
 fn describe(x: &Tensor) -> String {

@@ -155,7 +155,7 @@ impl Drop for Node {
 impl Tensor {
     /// Builds a node. Everything that can be wrong with it has been checked by the op.
     #[track_caller]
-    pub(crate) fn node(op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
+    pub(crate) fn make(op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
         let (mut history, mut depth) = (false, 0);
         for x in inputs.as_slice() {
             history |= x.node().history;
@@ -191,7 +191,7 @@ impl Tensor {
     /// A leaf with a value.
     #[track_caller]
     pub(crate) fn leaf(value: Value, shape: Shape, dtype: DType) -> Tensor {
-        let tensor = Tensor::node(Op::Leaf, Inputs::None, shape, dtype);
+        let tensor = Tensor::make(Op::Leaf, Inputs::None, shape, dtype);
         tensor.node().set_value(value);
         tensor
     }

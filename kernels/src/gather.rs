@@ -284,14 +284,38 @@ impl GatherJob {
                     if is == 0 {
                         copy_row(columns.len(), x.offset(*index as isize * self.x_axis), xs, out, os);
                     } else {
-                        for j in 0..columns.len() as isize {
-                            let at = *index.offset(j * is) as isize * self.x_axis + j * xs;
-                            *out.offset(j * os) = *x.offset(at);
-                        }
+                        self.pick(columns.len(), x, index, out);
                     }
                 }
             });
         });
+    }
+
+    /// One element for each of `n` indices along the inner axis.
+    ///
+    /// # Safety
+    /// The addresses must be those of the first element, and indices in range.
+    #[inline(always)]
+    unsafe fn pick<T: Copy>(&self, n: usize, x: *const T, index: *const u32, out: *mut T) {
+        let Axis { strides: [xs, is, os], .. } = self.inner;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if is == 1 && os == 1 {
+                let (index, out) =
+                    (std::slice::from_raw_parts(index, n), std::slice::from_raw_parts_mut(out, n));
+                let mut column = x;
+                for (o, &i) in out.iter_mut().zip(index) {
+                    *o = *column.offset(i as isize * self.x_axis);
+                    // May step past the end after the last element, where it is not used.
+                    column = column.wrapping_offset(xs);
+                }
+            } else {
+                for j in 0..n as isize {
+                    let at = *index.offset(j * is) as isize * self.x_axis + j * xs;
+                    *out.offset(j * os) = *x.offset(at);
+                }
+            }
+        }
     }
 }
 
@@ -322,7 +346,11 @@ struct ScatterJob {
     inner: Axis<3>,
     /// The axis: its strides of `src` and index are steps of `i`, that of `out` a step of an index value.
     axis: Axis<3>,
-    out_size: usize,
+    /// The length of the axis in `out`, and all of `out`'s elements.
+    len: usize,
+    size: usize,
+    /// Whether no axis follows, so that every line is one piece of `out`.
+    line: bool,
 }
 
 impl ScatterJob {
@@ -332,19 +360,22 @@ impl ScatterJob {
         let at =
             |d: usize| Axis { len: shape[d], strides: [src.strides[d], index.strides[d], out.strides[d]] };
         let mut outer = Space::new((0..shape.len()).filter(|&d| d != axis).map(at));
-        // When no axis follows, the line itself is the inner loop.
         let line = shape[axis + 1..].iter().all(|&n| n == 1);
         let inner = if line { Axis::UNIT } else { outer.pop() };
-        ScatterJob { src, index, out, outer, inner, axis: at(axis), out_size: out_shape.iter().product() }
+        let size = out_shape.iter().product();
+        ScatterJob { src, index, out, outer, inner, axis: at(axis), len, size, line }
     }
 
     /// # Safety
     /// As [`scatter_add`], with every index in range, for elements of type `T`.
     unsafe fn run<T: Number>(&self) {
-        // SAFETY: `out` has this many elements, and all-zero bits are the zero of every number type.
-        unsafe { std::ptr::write_bytes(self.out.ptr.cast::<T>(), 0, self.out_size) };
+        if !self.line {
+            // SAFETY: the caller's promise on `out`.
+            unsafe { self.clear::<T>() };
+        }
         // Positions off the axis never share an output; along it one task adds in order.
-        let blocks = Blocks::new(self.outer.size(), self.inner.len, self.axis.len, MIN_COLUMNS);
+        let work = if self.line { self.axis.len.max(self.len) } else { self.axis.len };
+        let blocks = Blocks::new(self.outer.size(), self.inner.len, work, MIN_COLUMNS);
         par::for_each(blocks.count(), |task| {
             let (rows, columns) = blocks.get(task);
             let first = columns.start as isize;
@@ -356,17 +387,50 @@ impl ScatterJob {
                     let src = self.src.ptr.cast::<T>().offset(src + first * ss);
                     let index = self.index.ptr.cast::<u32>().offset(index + first * is);
                     let out = self.out.ptr.cast::<T>().offset(out + first * os);
-                    self.lines(columns.len(), src, index, out);
+                    if self.line {
+                        self.add_line(src, index, out);
+                    } else {
+                        self.add_lines(columns.len(), src, index, out);
+                    }
                 }
             });
         });
+    }
+
+    /// Sets all of `out` to zero.
+    ///
+    /// # Safety
+    /// `out` must be writable for `size` elements of type `T`.
+    unsafe fn clear<T: Number>(&self) {
+        let blocks = Blocks::new(1, self.size, 1, 1);
+        par::for_each(blocks.count(), |task| {
+            let (_, part) = blocks.get(task);
+            // SAFETY: the caller's promise; all-zero bits are the zero of every number type.
+            unsafe { std::ptr::write_bytes(self.out.ptr.cast::<T>().add(part.start), 0, part.len()) };
+        });
+    }
+
+    /// Sets one line of `out` to zero and adds, in order along the axis.
+    ///
+    /// # Safety
+    /// The addresses must be those of the first position, indices in range, and the line without gaps in `out`.
+    unsafe fn add_line<T: Number>(&self, src: *const T, index: *const u32, out: *mut T) {
+        let [sa, ia, _] = self.axis.strides;
+        // SAFETY: the caller's promise; `out` has a position for every index value.
+        unsafe {
+            std::ptr::write_bytes(out, 0, self.len);
+            for i in 0..self.axis.len as isize {
+                let place = out.add(*index.offset(i * ia) as usize);
+                *place = (*place).plus(*src.offset(i * sa));
+            }
+        }
     }
 
     /// Adds `columns` neighbouring lines, in order along the axis.
     ///
     /// # Safety
     /// The addresses must be those of the first position, and indices in range.
-    unsafe fn lines<T: Number>(&self, columns: usize, src: *const T, index: *const u32, out: *mut T) {
+    unsafe fn add_lines<T: Number>(&self, columns: usize, src: *const T, index: *const u32, out: *mut T) {
         let ([ss, is, os], [sa, ia, oa]) = (self.inner.strides, self.axis.strides);
         for i in 0..self.axis.len as isize {
             // SAFETY: the caller's promise; `out` has a position for every index value.

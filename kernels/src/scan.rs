@@ -42,6 +42,10 @@ pub fn cumsum_slices<T: Number>(shape: &[usize], axis: usize, x: Strided<'_, T>,
     unsafe { cumsum(T::DTYPE, shape, axis, x, out.as_mut_ptr().cast()) }
 }
 
+/// Lines whose sums run side by side: each waits for its own last addition, together they keep the adder busy. With
+/// more, lines a power of two apart would push each other out of the first-level cache.
+const LANES: usize = 4;
+
 /// Operands 0 and 1 of the spaces, which leave out the axis: `x`, `out`.
 struct Job {
     x: RawView,
@@ -57,9 +61,7 @@ impl Job {
         let out = RawView { ptr: out, strides: contiguous(shape) };
         let at = |d: usize| Axis { len: shape[d], strides: [x.strides[d], out.strides[d]] };
         let mut outer = Space::new((0..shape.len()).filter(|&d| d != axis).map(at));
-        // When no axis follows, the line itself is the inner loop.
-        let line = shape[axis + 1..].iter().all(|&n| n == 1);
-        let inner = if line { Axis::UNIT } else { outer.pop() };
+        let inner = outer.pop();
         Job { x, out, outer, inner, axis: at(axis) }
     }
 
@@ -69,40 +71,59 @@ impl Job {
         if self.axis.len == 0 {
             return;
         }
-        let blocks = Blocks::new(self.outer.size(), self.inner.len, self.axis.len, MIN_COLUMNS);
+        let [xs, os] = self.inner.strides;
+        // Neighbours in memory are added row by row, lines that stand apart each along itself.
+        let rows_of_lines = os == 1;
+        let min_inner = if rows_of_lines { MIN_COLUMNS } else { LANES };
+        let blocks = Blocks::new(self.outer.size(), self.inner.len, self.axis.len, min_inner);
         par::for_each(blocks.count(), |task| {
-            let (rows, columns) = blocks.get(task);
-            let first = columns.start as isize;
-            let [xs, os] = self.inner.strides;
-            self.outer.for_each(rows, |[x, out]| {
+            let (outer, inner) = blocks.get(task);
+            self.outer.for_each(outer, |[x, out]| {
                 // SAFETY: these are positions of `shape` without the axis, and blocks do not share any, so no two
                 // threads write to one element.
                 unsafe {
-                    let x = self.x.ptr.cast::<T>().offset(x + first * xs);
-                    let out = self.out.ptr.cast::<T>().offset(out + first * os);
-                    if columns.len() == 1 {
-                        self.line(x, out);
-                    } else {
-                        self.lines(columns.len(), x, out);
+                    let at = |j: usize| {
+                        let j = j as isize;
+                        (
+                            self.x.ptr.cast::<T>().offset(x + j * xs),
+                            self.out.ptr.cast::<T>().offset(out + j * os),
+                        )
+                    };
+                    if rows_of_lines {
+                        let (x, out) = at(inner.start);
+                        return self.rows(inner.len(), x, out);
+                    }
+                    let mut j = inner.start;
+                    while j + LANES <= inner.end {
+                        let (x, out) = at(j);
+                        self.lines::<T, LANES>(x, out);
+                        j += LANES;
+                    }
+                    for j in j..inner.end {
+                        let (x, out) = at(j);
+                        self.lines::<T, 1>(x, out);
                     }
                 }
             });
         });
     }
 
-    /// One line.
+    /// `N` lines along the inner axis, side by side.
     ///
     /// # Safety
-    /// The addresses must be those of its first element; the axis is not empty.
-    unsafe fn line<T: Number>(&self, x: *const T, out: *mut T) {
-        let [xa, oa] = self.axis.strides;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut sum = *x;
-            *out = sum;
-            for i in 1..self.axis.len as isize {
-                sum = sum.plus(*x.offset(i * xa));
-                *out.offset(i * oa) = sum;
+    /// The addresses must be those of the first element.
+    unsafe fn lines<T: Number, const N: usize>(&self, x: *const T, out: *mut T) {
+        let ([xs, os], [xa, oa]) = (self.inner.strides, self.axis.strides);
+        let mut sums = [T::ZERO; N];
+        for i in 0..self.axis.len as isize {
+            for (l, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let value = *x.offset(i * xa + l as isize * xs);
+                    // The first is taken, not added to zero, which would lose the sign of -0.
+                    *sum = if i == 0 { value } else { sum.plus(value) };
+                    *out.offset(i * oa + l as isize * os) = *sum;
+                }
             }
         }
     }
@@ -110,10 +131,9 @@ impl Job {
     /// `columns` neighbouring lines, row by row: each row is the row before plus that of `x`.
     ///
     /// # Safety
-    /// The addresses must be those of the first element; the axis is not empty.
-    unsafe fn lines<T: Number>(&self, columns: usize, x: *const T, out: *mut T) {
+    /// The addresses must be those of the first element, the axis not empty, and the inner stride of `out` 1.
+    unsafe fn rows<T: Number>(&self, columns: usize, x: *const T, out: *mut T) {
         let ([xs, _], [xa, oa]) = (self.inner.strides, self.axis.strides);
-        // `out` is contiguous over the axes after the scanned one, so an inner step of it is one element.
         // SAFETY: the caller's promise; rows of `out` do not overlap.
         unsafe {
             let row = std::slice::from_raw_parts_mut(out, columns);

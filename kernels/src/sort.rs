@@ -124,11 +124,15 @@ impl Key for f64 {
     }
 }
 
+/// Neighbouring lines read and written together when they interleave in memory: a cache line of u32.
+const LANES: usize = 16;
+
 /// Operands 0 and 1 of the spaces, which leave out the axis: `x`, `out`.
 struct Job {
     x: RawView,
     out: RawView,
-    lines: Space<2>,
+    outer: Space<2>,
+    inner: Axis<2>,
     axis: Axis<2>,
     descending: bool,
 }
@@ -139,8 +143,9 @@ impl Job {
         assert!(shape[axis].saturating_sub(1) <= u32::MAX as usize, "argsort: positions pass u32");
         let out = RawView { ptr: out, strides: contiguous(shape) };
         let at = |d: usize| Axis { len: shape[d], strides: [x.strides[d], out.strides[d]] };
-        let lines = Space::new((0..shape.len()).filter(|&d| d != axis).map(at));
-        Job { x, out, lines, axis: at(axis), descending }
+        let mut outer = Space::new((0..shape.len()).filter(|&d| d != axis).map(at));
+        let inner = outer.pop();
+        Job { x, out, outer, inner, axis: at(axis), descending }
     }
 
     /// # Safety
@@ -150,27 +155,49 @@ impl Job {
         if n == 0 {
             return;
         }
-        let blocks = Blocks::new(self.lines.size(), 1, n, 1);
+        let [xs, os] = self.inner.strides;
+        let lanes = if os == 1 { LANES } else { 1 };
+        let blocks = Blocks::new(self.outer.size(), self.inner.len, n, lanes);
         par::for_each(blocks.count(), |task| {
-            let (lines, _) = blocks.get(task);
-            let [xa, oa] = self.axis.strides;
-            let mut packed: Vec<T::Packed> = Vec::with_capacity(n);
-            self.lines.for_each(lines, |[x, out]| {
-                // SAFETY: positions of a line of `shape`; lines share no output, so no two threads write to one
-                // element.
-                unsafe {
-                    let x = self.x.ptr.cast::<T>().offset(x);
-                    let out = self.out.ptr.cast::<u32>().offset(out);
-                    packed.clear();
-                    packed
-                        .extend((0..n).map(|i| (*x.offset(i as isize * xa)).pack(i as u32, self.descending)));
-                    sort(&mut packed);
-                    for (i, &p) in packed.iter().enumerate() {
-                        *out.offset(i as isize * oa) = T::position(p);
+            let (outer, inner) = blocks.get(task);
+            let mut packed: Vec<T::Packed> = Vec::new();
+            self.outer.for_each(outer, |[x, out]| {
+                for first in inner.clone().step_by(lanes) {
+                    let width = lanes.min(inner.end - first);
+                    let first = first as isize;
+                    // SAFETY: positions of lines of `shape`; lines share no output, so no two threads write to one
+                    // element.
+                    unsafe {
+                        let x = self.x.ptr.cast::<T>().offset(x + first * xs);
+                        let out = self.out.ptr.cast::<u32>().offset(out + first * os);
+                        self.lines(width, x, out, &mut packed);
                     }
                 }
             });
         });
+    }
+
+    /// `width` lines along the inner axis, with room to work in.
+    ///
+    /// # Safety
+    /// The addresses must be those of the first element of the first line; the axis is not empty.
+    unsafe fn lines<T: Key>(&self, width: usize, x: *const T, out: *mut u32, packed: &mut Vec<T::Packed>) {
+        let (n, [xs, os], [xa, oa]) = (self.axis.len, self.inner.strides, self.axis.strides);
+        // SAFETY: the caller's promise.
+        let load = |i: usize, l: usize| unsafe {
+            (*x.offset(i as isize * xa + l as isize * xs)).pack(i as u32, self.descending)
+        };
+        packed.resize(width * n, load(0, 0));
+        for i in 0..n {
+            (0..width).for_each(|l| packed[l * n + i] = load(i, l));
+        }
+        packed.chunks_exact_mut(n).for_each(sort);
+        for i in 0..n {
+            for l in 0..width {
+                // SAFETY: the caller's promise.
+                unsafe { *out.offset(i as isize * oa + l as isize * os) = T::position(packed[l * n + i]) };
+            }
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::ops::Range;
 /// Elements in one task: enough to hide the cost of handing it to a thread, and less than a second-level cache.
 pub(crate) const GRAIN: usize = 1 << 15;
 
-/// Columns below which a task is not cut: rows of a few cache lines.
-pub(crate) const MIN_COLUMNS: usize = 64;
+/// Columns below which rows are not cut: enough of a row to be worth the jump to the next.
+pub(crate) const MIN_COLUMNS: usize = 256;
 
 /// One axis: its length, and the stride along it of each of `K` operands.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,9 +10,14 @@ use operand::{Operand, Rng, Sample, bits, guarded};
 trait Index: Sample + IndexElement + TryFrom<usize, Error: std::fmt::Debug> {}
 impl<I: Sample + IndexElement + TryFrom<usize, Error: std::fmt::Debug>> Index for I {}
 
-fn index_below<I: Index>(len: usize) -> impl FnMut(&mut Rng) -> I {
-    // An axis of length 0 admits no index; what is drawn then must be refused or never read.
-    move |rng| I::try_from(rng.below(len.max(1))).expect("a small number")
+/// Indices below `len`; with `faults`, now and then one that is not. An axis of length 0 admits none: what is drawn
+/// then must be refused or never read.
+fn index_below<I: Index>(len: usize, faults: bool) -> impl FnMut(&mut Rng) -> I {
+    move |rng| {
+        let bad = faults && rng.below(20) == 0;
+        let value = if bad { len + rng.below(9) } else { rng.below(len.max(1)) };
+        I::try_from(value).expect("a small number")
+    }
 }
 
 fn replaced(shape: &[usize], axis: usize, len: usize) -> Vec<usize> {
@@ -23,9 +28,9 @@ fn replaced(shape: &[usize], axis: usize, len: usize) -> Vec<usize> {
 
 fn gather_case<T: Sample, I: Index>(rng: &mut Rng) {
     let (shape, axis) = rng.shape();
-    let len = rng.below(12);
+    let (len, faults) = (rng.below(12), rng.below(4) == 0);
     let x = Operand::random(rng, &replaced(&shape, axis, len), T::draw);
-    let index = Operand::random(rng, &shape, index_below::<I>(len));
+    let index = Operand::random(rng, &shape, index_below::<I>(len, faults));
     let want = naive::gather::gather(&shape, axis, len, x.view(), index.view());
     let n = shape.iter().product();
     let (got, out) = guarded(n, |out| gather_slices(&shape, axis, len, x.view(), index.view(), out));
@@ -43,9 +48,9 @@ fn gather_case<T: Sample, I: Index>(rng: &mut Rng) {
 
 fn scatter_case<T: Sample + Number, I: Index>(rng: &mut Rng) {
     let (shape, axis) = rng.shape();
-    let len = rng.below(12);
+    let (len, faults) = (rng.below(12), rng.below(4) == 0);
     let src = Operand::random(rng, &shape, T::draw);
-    let index = Operand::random(rng, &shape, index_below::<I>(len));
+    let index = Operand::random(rng, &shape, index_below::<I>(len, faults));
     let want = naive::gather::scatter_add(&shape, axis, len, src.view(), index.view());
     let n = replaced(&shape, axis, len).iter().product();
     let (got, out) = guarded(n, |out| scatter_add_slices(&shape, axis, len, src.view(), index.view(), out));
@@ -97,7 +102,7 @@ fn large_cases_equal_the_plain_loop() {
         (vec![2000, 70], 0, 300, 0..0),
         (vec![3, 2, 20_000], 1, 4, 0..0),
     ] {
-        let index = Operand::dense(&mut rng, &shape, broadcast, index_below::<u32>(len));
+        let index = Operand::dense(&mut rng, &shape, broadcast, index_below::<u32>(len, false));
         let x = Operand::dense(&mut rng, &replaced(&shape, axis, len), 0..0, f32::draw);
         let want = naive::gather::gather(&shape, axis, len, x.view(), index.view()).expect("good indices");
         let (got, out) =
@@ -156,6 +161,18 @@ fn an_unsigned_index_is_not_a_negative_one() {
     assert_eq!(got, Err(BadIndex { value: i64::from(u32::MAX), len: 2 }));
 }
 
+/// On an axis longer than 2^31 the bits of a negative index are those of a valid unsigned one.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_negative_index_is_bad_however_long_the_axis() {
+    let x = Strided::new(&[5.0f32], 0, &[0]);
+    let (len, mut out) = (1 << 32, [0.0]);
+    let got = gather_slices(&[1], 0, len, x, Strided::contiguous(&[-1i32], &[1]), &mut out);
+    assert_eq!(got, Err(BadIndex { value: -1, len }));
+    assert_eq!(gather_slices(&[1], 0, len, x, Strided::contiguous(&[u32::MAX], &[1]), &mut out), Ok(()));
+    assert_eq!(out, [5.0]);
+}
+
 /// Each output adds its terms in order of `i`, whatever else the sums could be rounded to.
 #[test]
 fn scatter_add_adds_in_order() {
@@ -185,7 +202,7 @@ fn the_number_of_threads_changes_no_bit() {
         (vec![300_000], 0, 1000, 0..0),
         (vec![50_000, 3], 0, 77, 1..2),
     ] {
-        let index = Operand::dense(&mut rng, &shape, broadcast, index_below::<i32>(len));
+        let index = Operand::dense(&mut rng, &shape, broadcast, index_below::<i32>(len, false));
         let src = Operand::dense(&mut rng, &shape, 0..0, finite);
         let x = Operand::dense(&mut rng, &replaced(&shape, axis, len), 0..0, finite);
         operand::same_on_any_threads(|| {

@@ -113,7 +113,7 @@ pub(super) fn binary(b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
     }
     let dtype = if b.is_comparison() { DType::Bool } else { p.dtype() };
     let shape = *p.shape();
-    Tensor::node(Op::Binary(b), Inputs::Two([p, q]), shape, dtype)
+    Tensor::make(Op::Binary(b), Inputs::Two([p, q]), shape, dtype)
 }
 
 /// The few identities that hold for every float, NaN and infinities included, and keep gradients small.

@@ -19,7 +19,7 @@ pub(crate) fn scalar_bits(x: f64, dtype: DType) -> u64 {
 impl Tensor {
     #[track_caller]
     pub(crate) fn constant(shape: Shape, x: f64, dtype: DType) -> Tensor {
-        Tensor::node(Op::Full(scalar_bits(x, dtype)), Inputs::None, shape, dtype)
+        Tensor::make(Op::Full(scalar_bits(x, dtype)), Inputs::None, shape, dtype)
     }
 
     /// Every element `x`, f32.
@@ -64,7 +64,7 @@ impl Tensor {
     /// `[0, 1, …, n - 1]` as u32, the type of indices.
     #[track_caller]
     pub fn arange(n: usize) -> Tensor {
-        Tensor::node(Op::Index, Inputs::None, shape_arg("arange", [n]), DType::U32)
+        Tensor::make(Op::Index, Inputs::None, shape_arg("arange", [n]), DType::U32)
     }
 
     /// `n` numbers from `start` to `end`, both included, evenly spaced, f32.

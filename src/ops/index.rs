@@ -18,7 +18,7 @@ fn check_index(op: &'static str, index: &Tensor) {
 pub(super) fn scatter_add(src: &Tensor, index: &Tensor, axis: usize, len: usize) -> Tensor {
     let shape = src.shape().with(axis, len);
     let inputs = Inputs::Two([src.clone(), index.clone()]);
-    Tensor::node(Op::ScatterAdd(axis as u8, len), inputs, shape, src.dtype())
+    Tensor::make(Op::ScatterAdd(axis as u8, len), inputs, shape, src.dtype())
 }
 
 impl Tensor {
@@ -47,7 +47,7 @@ impl Tensor {
             x = x.slice(i as isize, 0..index.shape()[i] as isize);
         }
         let inputs = Inputs::Two([x, index.clone()]);
-        Tensor::node(Op::Gather(axis as u8), inputs, *index.shape(), self.dtype())
+        Tensor::make(Op::Gather(axis as u8), inputs, *index.shape(), self.dtype())
     }
 
     /// This tensor with `src` added at the positions in `index` along `axis`:
@@ -117,7 +117,7 @@ impl Tensor {
         if self.dtype() == DType::Bool {
             fail(BuildError::new("cumsum", "is not defined for bool; convert with .to(dtype)"));
         }
-        Tensor::node(Op::Cumsum(axis as u8), Inputs::One([self.clone()]), *self.shape(), self.dtype())
+        Tensor::make(Op::Cumsum(axis as u8), Inputs::One([self.clone()]), *self.shape(), self.dtype())
     }
 
     /// The positions (u32) that sort the axis in ascending order. Stable; NaN last.
@@ -158,5 +158,5 @@ impl Tensor {
 fn argsort(x: &Tensor, axis: isize, descending: bool) -> Tensor {
     let axis = axis_arg("argsort", axis, x.rank());
     let shape: Shape = *x.shape();
-    Tensor::node(Op::Argsort { axis: axis as u8, descending }, Inputs::One([x.clone()]), shape, DType::U32)
+    Tensor::make(Op::Argsort { axis: axis as u8, descending }, Inputs::One([x.clone()]), shape, DType::U32)
 }

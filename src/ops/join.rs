@@ -10,7 +10,7 @@ use gradus_kernels::MAX_RANK;
 /// The dual of a pad: the places where the elements went.
 pub(super) fn vjp_pad(spec: &PadSpec, x: &Tensor, g: &Tensor) -> Tensor {
     let slice = SliceSpec { start: spec.before, step: std::array::from_fn(|i| spec.between[i] as isize + 1) };
-    Tensor::node(Op::Slice(Box::new(slice)), Inputs::One([g.clone()]), *x.shape(), g.dtype())
+    Tensor::make(Op::Slice(Box::new(slice)), Inputs::One([g.clone()]), *x.shape(), g.dtype())
 }
 
 pub(super) fn vjp_cat(
@@ -42,7 +42,7 @@ pub(super) fn pad_spec(x: &Tensor, spec: PadSpec) -> Tensor {
     if shape == *x.shape() {
         return x.clone();
     }
-    Tensor::node(Op::Pad(Box::new(spec)), Inputs::One([x.clone()]), shape, x.dtype())
+    Tensor::make(Op::Pad(Box::new(spec)), Inputs::One([x.clone()]), shape, x.dtype())
 }
 
 impl Tensor {
@@ -104,7 +104,7 @@ impl Tensor {
             return first.clone();
         }
         let shape = first.shape().with(axis, total);
-        Tensor::node(Op::Cat(axis as u8), Inputs::from(parts.to_vec()), shape, first.dtype())
+        Tensor::make(Op::Cat(axis as u8), Inputs::from(parts.to_vec()), shape, first.dtype())
     }
 
     /// Tensors of one shape side by side along a new axis.

@@ -71,5 +71,5 @@ impl Tensor {
 #[track_caller]
 fn product(a: &Tensor, b: &Tensor) -> Tensor {
     let shape = a.shape().with(a.rank() - 1, b.shape()[b.rank() - 1]);
-    Tensor::node(Op::Matmul, Inputs::Two([a.clone(), b.clone()]), shape, a.dtype())
+    Tensor::make(Op::Matmul, Inputs::Two([a.clone(), b.clone()]), shape, a.dtype())
 }

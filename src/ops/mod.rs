@@ -29,7 +29,7 @@ mod unary;
 mod view;
 
 pub use conv::ConvOptions;
-pub(crate) use view::{PadSpec, SliceSpec, WindowSpec};
+pub(crate) use view::{PadSpec, SliceSpec, WindowSpec, layout};
 
 use crate::tensor::Tensor;
 use gradus_kernels::MAX_RANK;

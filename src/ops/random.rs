@@ -11,7 +11,7 @@ use gradus_kernels::program::Random;
 #[track_caller]
 fn draw(rng: &mut Rng, kind: Random, shape: Shape, dtype: DType) -> Tensor {
     let (seed, draw) = rng.next_draw();
-    Tensor::node(Op::Random { kind, seed, draw }, Inputs::None, shape, dtype)
+    Tensor::make(Op::Random { kind, seed, draw }, Inputs::None, shape, dtype)
 }
 
 impl Rng {

@@ -62,7 +62,7 @@ fn keep(r: Reduction, x: &Tensor, mask: u32) -> Tensor {
     if mask_left == 0 && dtype == x.dtype() && x.numel() > 0 {
         return x.clone();
     }
-    Tensor::node(Op::Reduce(r, mask_left), Inputs::One([x.clone()]), shape, dtype)
+    Tensor::make(Op::Reduce(r, mask_left), Inputs::One([x.clone()]), shape, dtype)
 }
 
 /// The shape without the axes in `mask`.

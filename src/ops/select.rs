@@ -36,7 +36,7 @@ impl Tensor {
         let (condition, a) = broadcast("where", self, &a);
         let b = view::expand(&b, *a.shape());
         let (shape, dtype) = (*a.shape(), a.dtype());
-        Tensor::node(Op::Select, Inputs::Three([condition, a, b]), shape, dtype)
+        Tensor::make(Op::Select, Inputs::Three([condition, a, b]), shape, dtype)
     }
 
     /// The elements with those where `mask` is true replaced by `value`.
@@ -63,13 +63,13 @@ impl Tensor {
         if dtype == self.dtype() {
             return self.clone();
         }
-        Tensor::node(Op::Cast, Inputs::One([self.clone()]), *self.shape(), dtype)
+        Tensor::make(Op::Cast, Inputs::One([self.clone()]), *self.shape(), dtype)
     }
 
     /// The value without its history: no gradient flows through.
     #[track_caller]
     pub fn stop_grad(&self) -> Tensor {
-        Tensor::node(Op::StopGrad, Inputs::One([self.clone()]), *self.shape(), self.dtype())
+        Tensor::make(Op::StopGrad, Inputs::One([self.clone()]), *self.shape(), self.dtype())
     }
 
     /// `where(condition, a, b)` with a number for `b`.

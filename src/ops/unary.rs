@@ -76,7 +76,7 @@ fn unary(u: Unary, x: &Tensor) -> Tensor {
         fail(BuildError::new(name(u), rule));
     }
     let dtype = if u == Unary::IsNan { DType::Bool } else { x.dtype() };
-    Tensor::node(Op::Unary(u), Inputs::One([x.clone()]), *x.shape(), dtype)
+    Tensor::make(Op::Unary(u), Inputs::One([x.clone()]), *x.shape(), dtype)
 }
 
 macro_rules! methods {

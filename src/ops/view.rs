@@ -83,13 +83,13 @@ pub(super) fn permute(x: &Tensor, axes: [u8; MAX_RANK]) -> Tensor {
     if let Op::Full(_) = x.node().op {
         return refill(x, shape);
     }
-    Tensor::node(Op::Permute(axes), Inputs::One([x.clone()]), shape, x.dtype())
+    Tensor::make(Op::Permute(axes), Inputs::One([x.clone()]), shape, x.dtype())
 }
 
 /// A constant stays a constant under every view.
 #[track_caller]
 fn refill(x: &Tensor, shape: Shape) -> Tensor {
-    Tensor::node(x.node().op.clone(), Inputs::None, shape, x.dtype())
+    Tensor::make(x.node().op.clone(), Inputs::None, shape, x.dtype())
 }
 
 #[track_caller]
@@ -100,7 +100,7 @@ pub(super) fn expand(x: &Tensor, shape: Shape) -> Tensor {
     if let Op::Full(_) = x.node().op {
         return refill(x, shape);
     }
-    Tensor::node(Op::Expand, Inputs::One([x.clone()]), shape, x.dtype())
+    Tensor::make(Op::Expand, Inputs::One([x.clone()]), shape, x.dtype())
 }
 
 #[track_caller]
@@ -108,7 +108,7 @@ fn slice_spec(x: &Tensor, spec: SliceSpec, shape: Shape) -> Tensor {
     if let Op::Full(_) = x.node().op {
         return refill(x, shape);
     }
-    Tensor::node(Op::Slice(Box::new(spec)), Inputs::One([x.clone()]), shape, x.dtype())
+    Tensor::make(Op::Slice(Box::new(spec)), Inputs::One([x.clone()]), shape, x.dtype())
 }
 
 #[track_caller]
@@ -136,12 +136,12 @@ pub(super) fn window(x: &Tensor, spec: WindowSpec) -> Tensor {
     if let Op::Full(_) = x.node().op {
         return refill(x, shape);
     }
-    Tensor::node(Op::Window(spec), Inputs::One([x.clone()]), shape, x.dtype())
+    Tensor::make(Op::Window(spec), Inputs::One([x.clone()]), shape, x.dtype())
 }
 
 pub(super) fn fold(x: &Tensor, spec: WindowSpec, len: usize) -> Tensor {
     let shape = Shape::of(&x.shape()[..x.rank() - 1]).with(spec.axis as usize, len);
-    Tensor::node(Op::Fold(spec, len), Inputs::One([x.clone()]), shape, x.dtype())
+    Tensor::make(Op::Fold(spec, len), Inputs::One([x.clone()]), shape, x.dtype())
 }
 
 /// The layout of a view's result over the buffer its input lies in; `None` when only a copy will do.
@@ -215,8 +215,8 @@ impl Tensor {
         };
         match source {
             Some(x) if *x.shape() == shape => x,
-            Some(x) => Tensor::node(Op::Reshape, Inputs::One([x]), shape, self.dtype()),
-            None => Tensor::node(Op::Reshape, Inputs::One([self.clone()]), shape, self.dtype()),
+            Some(x) => Tensor::make(Op::Reshape, Inputs::One([x]), shape, self.dtype()),
+            None => Tensor::make(Op::Reshape, Inputs::One([self.clone()]), shape, self.dtype()),
         }
     }
 

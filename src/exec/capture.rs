@@ -1,0 +1,240 @@
+//! Capturing what is pending: the nodes without a value, and a key that says everything about the graph except the
+//! numbers in it. Equal keys mean equal plans; constants, seeds and leaves are inputs of the plan, never part of it.
+
+use super::Value;
+use crate::graph::{IdMap, Inputs};
+use crate::ops::Op;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// Which values to keep, besides those asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// None.
+    Roots,
+    /// Those of nodes the user has handles on, where they are computed anyway.
+    Held,
+    /// All that are written to memory anyway.
+    All,
+}
+
+/// A captured node.
+pub(crate) struct Captured {
+    pub tensor: Tensor,
+    /// Positions of the inputs in [`Capture::nodes`].
+    pub inputs: Vec<u32>,
+    pub role: Role,
+}
+
+/// What a captured node is to the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// To be computed.
+    Pending,
+    /// Known: the leaf with this number.
+    Leaf(u32),
+}
+
+/// The pending part of a graph.
+pub(crate) struct Capture {
+    /// In order of creation: inputs before users.
+    pub nodes: Vec<Captured>,
+    pub leaves: Vec<Value>,
+    /// Distinct numbers of the graph: constants, seeds, draw numbers.
+    pub params: Vec<u64>,
+    /// For each node that has some: its first parameter's position, and its second's.
+    pub param_of: Vec<[u16; 2]>,
+    /// Whether each node's value is to be kept: 2 asked for, 1 if it is there anyway, 0 no.
+    pub wanted: Vec<u8>,
+    pub key: Vec<u64>,
+    /// Where in `key` each node's words start; its inputs are the last of them.
+    key_at: Vec<usize>,
+}
+
+impl Capture {
+    /// The pending graph below `roots`; `None` if everything asked for is known.
+    pub fn new(roots: &[Tensor], keep: Keep) -> Option<Capture> {
+        let pending: Vec<&Tensor> = roots.iter().filter(|r| !r.node().is_evaluated()).collect();
+        if pending.is_empty() {
+            return None;
+        }
+        let (found, position) = walk(&pending);
+        let mut capture = Capture {
+            nodes: Vec::with_capacity(found.len()),
+            leaves: Vec::new(),
+            params: Vec::new(),
+            param_of: vec![[0; 2]; found.len()],
+            wanted: vec![0; found.len()],
+            key: Vec::with_capacity(found.len() * 8),
+            key_at: Vec::with_capacity(found.len() + 1),
+        };
+        let mut uses = vec![0usize; found.len()];
+        let mut param_index: IdMap<u16> = IdMap::default();
+        for (i, (tensor, inputs, value)) in found.iter().enumerate() {
+            let inputs: Vec<u32> = inputs.as_slice().iter().map(|x| position[&x.id()]).collect();
+            inputs.iter().for_each(|&x| uses[x as usize] += 1);
+            let role = match value {
+                Some(value) => {
+                    capture.leaves.push(value.clone());
+                    Role::Leaf(capture.leaves.len() as u32 - 1)
+                }
+                None => Role::Pending,
+            };
+            capture.key_at.push(capture.key.len());
+            capture.encode(i, tensor, &inputs, role, &mut param_index);
+            capture.nodes.push(Captured { tensor: tensor.clone(), inputs, role });
+        }
+        capture.key_at.push(capture.key.len());
+        for root in pending {
+            capture.wanted[position[&root.id()] as usize] = 2;
+        }
+        for i in 0..capture.nodes.len() {
+            // Handles on a node inside this capture: `found`, `nodes`, and one for each use in the graph and its copy.
+            let held = || found[i].0.handles() > 2 + 2 * uses[i];
+            if capture.wanted[i] == 0 && (keep == Keep::All || (keep == Keep::Held && held())) {
+                capture.wanted[i] = 1;
+            }
+        }
+        for word in capture.wanted.chunks(32) {
+            let bits = word.iter().fold(0u64, |bits, &w| bits << 2 | u64::from(w));
+            capture.key.push(bits);
+        }
+        Some(capture)
+    }
+
+    fn param(&mut self, bits: u64, index: &mut IdMap<u16>) -> u16 {
+        *index.entry(bits).or_insert_with(|| {
+            self.params.push(bits);
+            self.params.len() as u16 - 1
+        })
+    }
+
+    fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u16>) {
+        let dtype = x.dtype() as u64;
+        if let Role::Leaf(_) = role {
+            self.key.push(255 | dtype << 8 | (x.rank() as u64) << 16);
+            self.key.extend(x.shape().iter().map(|&d| d as u64));
+            return;
+        }
+        let (code, attributes) = match &x.node().op {
+            Op::Full(bits) => {
+                self.param_of[i][0] = self.param(*bits, params);
+                (1, Attributes::One(u64::from(self.param_of[i][0])))
+            }
+            Op::Random { kind, seed, draw } => {
+                self.param_of[i] = [self.param(*seed, params), self.param(*draw, params)];
+                let [seed, draw] = self.param_of[i].map(u64::from);
+                (2, Attributes::One(*kind as u64 | seed << 8 | draw << 32))
+            }
+            op => attributes(op, x.rank()),
+        };
+        let head = code | dtype << 8 | (x.rank() as u64) << 16 | (inputs.len() as u64) << 32;
+        self.key.push(head);
+        self.key.extend(x.shape().iter().map(|&d| d as u64));
+        match attributes {
+            Attributes::None => {}
+            Attributes::One(word) => self.key.push(word),
+            Attributes::Many(words) => self.key.extend(words),
+        }
+        self.key.extend(inputs.iter().map(|&x| u64::from(x)));
+    }
+
+    /// The words that say what node `i` computes, its inputs left out.
+    pub fn words(&self, i: usize) -> &[u64] {
+        &self.key[self.key_at[i]..self.key_at[i + 1] - self.nodes[i].inputs.len()]
+    }
+
+    pub fn shape(&self, i: u32) -> &Shape {
+        self.nodes[i as usize].tensor.shape()
+    }
+
+    pub fn op(&self, i: u32) -> &Op {
+        &self.nodes[i as usize].tensor.node().op
+    }
+}
+
+enum Attributes {
+    None,
+    One(u64),
+    Many(Vec<u64>),
+}
+
+/// A number for the op and the words that tell its variants apart.
+fn attributes(op: &Op, rank: usize) -> (u64, Attributes) {
+    use Attributes::{Many, None, One};
+    match op {
+        Op::Leaf => (0, None),
+        Op::Full(_) | Op::Random { .. } => unreachable!("their numbers are parameters"),
+        Op::Index => (3, None),
+        Op::Unary(u) => (4, One(*u as u64)),
+        Op::Binary(b) => (5, One(*b as u64)),
+        Op::Select => (6, None),
+        Op::Cast => (7, None),
+        Op::Reshape => (8, None),
+        Op::Permute(axes) => (9, One(u64::from_le_bytes(*axes))),
+        Op::Expand => (10, None),
+        Op::Slice(s) => {
+            let start = s.start[..rank].iter().map(|&v| v as u64);
+            (11, Many(start.chain(s.step[..rank].iter().map(|&v| v as u64)).collect()))
+        }
+        Op::Window(w) => (12, Many(vec![w.axis as u64, w.size as u64, w.stride as u64, w.dilation as u64])),
+        Op::Fold(w, len) => {
+            (13, Many(vec![w.axis as u64, w.size as u64, w.stride as u64, w.dilation as u64, *len as u64]))
+        }
+        Op::Pad(p) => {
+            let all = p.before[..rank].iter().chain(&p.after[..rank]).chain(&p.between[..rank]);
+            (14, Many(all.map(|&v| v as u64).collect()))
+        }
+        Op::Cat(axis) => (15, One(u64::from(*axis))),
+        Op::Reduce(r, mask) => (16, One(*r as u64 | u64::from(*mask) << 8)),
+        Op::Matmul => (17, None),
+        Op::Conv(c) => (18, Many(conv_words(c))),
+        Op::ConvInput(c) => (19, Many(conv_words(c))),
+        Op::ConvWeight(c) => (20, Many(conv_words(c))),
+        Op::Gather(axis) => (21, One(u64::from(*axis))),
+        Op::ScatterAdd(axis, len) => (22, Many(vec![u64::from(*axis), *len as u64])),
+        Op::Cumsum(axis) => (23, One(u64::from(*axis))),
+        Op::Argsort { axis, descending } => (24, One(u64::from(*axis) << 1 | u64::from(*descending))),
+        Op::StopGrad => (25, None),
+        Op::Checkpoint => (26, None),
+        Op::After => (27, None),
+    }
+}
+
+fn conv_words(c: &gradus_kernels::conv::Conv) -> Vec<u64> {
+    let lists = [c.input, c.kernel, c.output, c.stride, c.padding, c.dilation];
+    let single = [c.batch, c.groups, c.in_channels, c.out_channels];
+    single.into_iter().chain(lists.into_iter().flatten()).map(|v| v as u64).collect()
+}
+
+type Found = (Tensor, Inputs, Option<Value>);
+
+/// The nodes below `roots` down to those with a value, oldest first, and where each stands.
+fn walk(roots: &[&Tensor]) -> (Vec<Found>, IdMap<u32>) {
+    let mut position: IdMap<u32> = IdMap::default();
+    let mut found: Vec<Found> = Vec::new();
+    let mut stack: Vec<Tensor> = Vec::new();
+    for root in roots {
+        if position.insert(root.id(), 0).is_none() {
+            stack.push((*root).clone());
+        }
+    }
+    while let Some(tensor) = stack.pop() {
+        let value = tensor.node().value();
+        let inputs = match value {
+            Some(_) => Inputs::None,
+            None => tensor.node().inputs(),
+        };
+        for x in inputs.as_slice() {
+            if position.insert(x.id(), 0).is_none() {
+                stack.push(x.clone());
+            }
+        }
+        found.push((tensor, inputs, value));
+    }
+    found.sort_unstable_by_key(|(tensor, ..)| tensor.id());
+    for (i, (tensor, ..)) in found.iter().enumerate() {
+        position.insert(tensor.id(), i as u32);
+    }
+    (found, position)
+}

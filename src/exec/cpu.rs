@@ -1,0 +1,280 @@
+//! The CPU backend: runs the steps of a plan on the kernels crate. The one file outside that crate with `unsafe`
+//! around kernels: it hands out raw addresses, and says why they are good.
+
+use super::capture::Capture;
+use super::memory::Buffer;
+use super::plan::{ConvForm, Kernel, MapStep, Plan, Step};
+use super::{Operand, Place, STATS, Value, guarded};
+use crate::error::{Error, Result};
+use crate::shape::{Layout, Shape};
+use gradus_kernels::conv::{Conv, ConvBlock};
+use gradus_kernels::gemm::{Block, Float, Gemm};
+use gradus_kernels::program::{Instr, Program};
+use gradus_kernels::{DType, RawView, conv, fold, gather, gemm, pointwise, scan, sort};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
+
+/// Runs a plan on the leaves and numbers of `capture`; gives the values to keep.
+pub(super) fn run(plan: &Plan, capture: &Capture) -> Result<Vec<(u32, Value)>> {
+    execute(plan, capture, guarded())
+}
+
+/// As [`run`], whatever the guard says.
+pub(super) fn run_unguarded(plan: &Plan, capture: &Capture) -> Result<Vec<(u32, Value)>> {
+    execute(plan, capture, false)
+}
+
+fn execute(plan: &Plan, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
+    let mut machine = Machine { capture, slots: vec![None; plan.slots.len()] };
+    for step in &plan.steps {
+        machine.begin(step, plan)?;
+        machine.step(step)?;
+        if guard {
+            machine.check(step)?;
+        }
+        for &slot in &step.ends {
+            machine.slots[slot as usize] = None;
+        }
+    }
+    STATS.kernels_run.fetch_add(plan.steps.len() as u64, Relaxed);
+    let value = |&(node, place, offset): &(u32, Place, usize)| {
+        let value = match place {
+            Place::Leaf(leaf) => {
+                let leaf = &capture.leaves[leaf as usize];
+                Value { buffer: Arc::clone(&leaf.buffer), offset: leaf.offset + offset }
+            }
+            Place::Slot(slot) => Value { buffer: machine.buffer(slot), offset },
+        };
+        (node, value)
+    };
+    Ok(plan.outputs.iter().map(value).collect())
+}
+
+struct Machine<'a> {
+    capture: &'a Capture,
+    slots: Vec<Option<Arc<Buffer>>>,
+}
+
+impl Machine<'_> {
+    fn begin(&mut self, step: &Step, plan: &Plan) -> Result<()> {
+        for &(slot, heir) in &step.begins {
+            let buffer = match heir.and_then(|old| self.slots[old as usize].clone()) {
+                Some(buffer) => buffer,
+                None => {
+                    let made = Buffer::new(plan.slots[slot as usize]).map_err(|bytes| {
+                        let node = self.capture.nodes[step.node as usize].tensor.node();
+                        Error::OutOfMemory { bytes, op: node.op.name(), site: node.site }
+                    })?;
+                    Arc::new(made)
+                }
+            };
+            self.slots[slot as usize] = Some(buffer);
+        }
+        Ok(())
+    }
+
+    fn buffer(&self, slot: u32) -> Arc<Buffer> {
+        Arc::clone(self.slots[slot as usize].as_ref().expect("the plan begins a slot before it is used"))
+    }
+
+    fn out(&self, slot: u32) -> *mut u8 {
+        self.slots[slot as usize].as_ref().expect("the plan begins a slot before it is used").as_ptr()
+    }
+
+    fn address(&self, operand: &Operand, dtype: DType) -> *mut u8 {
+        let (start, offset) = match operand.place {
+            Place::Leaf(leaf) => {
+                let leaf = &self.capture.leaves[leaf as usize];
+                (leaf.buffer.as_ptr(), leaf.offset)
+            }
+            Place::Slot(slot) => (self.out(slot), 0),
+        };
+        // Wrapping: the operand of an empty tensor may point past the end, and is never read.
+        start.wrapping_add((offset + operand.layout.offset) * dtype.size())
+    }
+
+    fn view(&self, operand: &Operand, dtype: DType) -> RawView {
+        RawView { ptr: self.address(operand, dtype), strides: operand.layout.strides }
+    }
+
+    fn views(&self, operands: &[(Operand, DType)]) -> Vec<RawView> {
+        operands.iter().map(|(o, d)| self.view(o, *d)).collect()
+    }
+
+    // SAFETY of every unsafe block in this impl: the schedule has checked that the span of each operand's layout lies
+    // inside the buffer of the node it belongs to, whose size is the slot's or the leaf's; slots are allocated before
+    // the step that writes them, aligned for every element type, and typed by the node they hold. A slot that begins
+    // at a step is written by that step alone and shares memory with another slot only where `heir` has shown
+    // that each element of the old one is read just to compute the same element of the new one.
+    fn step(&self, step: &Step) -> Result<()> {
+        match &step.kernel {
+            Kernel::Map(map) => self.map(map),
+            Kernel::Reduce { kernel, shape, axes, inputs, out } => {
+                // SAFETY: see above.
+                unsafe { kernel.run(shape, *axes, &self.views(inputs), self.out(*out), &self.capture.params) }
+            }
+            Kernel::Gemm { gemm, dtype, a, b, out, epilogue } => match dtype {
+                DType::F64 => self.gemm::<f64>(gemm, *dtype, a, b, *out, epilogue.as_ref()),
+                _ => self.gemm::<f32>(gemm, *dtype, a, b, *out, epilogue.as_ref()),
+            },
+            Kernel::Conv { form, conv, dtype, a, b, out, epilogue } => match dtype {
+                DType::F64 => self.conv::<f64>(*form, conv, *dtype, [a, b], *out, epilogue.as_ref()),
+                _ => self.conv::<f32>(*form, conv, *dtype, [a, b], *out, epilogue.as_ref()),
+            },
+            Kernel::Copies { zero, dtype, out, parts } => self.copies(*zero, *dtype, *out, parts),
+            Kernel::Gather { axis, len, shape, x, index, types: [dtype, kind], out } => {
+                let (x, index) = (self.view(x, *dtype), self.view(index, *kind));
+                // SAFETY: see above.
+                let result =
+                    unsafe { gather::gather(*dtype, *kind, shape, *axis, *len, x, index, self.out(*out)) };
+                result.map_err(|e| self.bad_index(step, e))?;
+            }
+            Kernel::ScatterAdd { axis, len, shape, src, index, types: [dtype, kind], out } => {
+                let (src, index) = (self.view(src, *dtype), self.view(index, *kind));
+                // SAFETY: see above.
+                let result =
+                    unsafe { gather::scatter_add(*dtype, *kind, shape, *axis, *len, src, index, self.out(*out)) };
+                result.map_err(|e| self.bad_index(step, e))?;
+            }
+            Kernel::Fold { spec, len, shape, dtype, x, out } => {
+                let (axis, x) = (spec.axis as usize, self.view(x, *dtype));
+                // SAFETY: see above.
+                unsafe { fold::fold(*dtype, shape, axis, *len, spec.stride, spec.dilation, x, self.out(*out)) }
+            }
+            Kernel::Cumsum { axis, shape, dtype, x, out } => {
+                // SAFETY: see above.
+                unsafe { scan::cumsum(*dtype, shape, *axis, self.view(x, *dtype), self.out(*out)) }
+            }
+            Kernel::Argsort { axis, descending, shape, dtype, x, out } => {
+                // SAFETY: see above.
+                unsafe { sort::argsort(*dtype, shape, *axis, *descending, self.view(x, *dtype), self.out(*out)) }
+            }
+        }
+        Ok(())
+    }
+
+    fn bad_index(&self, step: &Step, e: gather::BadIndex) -> Error {
+        let node = self.capture.nodes[step.node as usize].tensor.node();
+        Error::BadIndex { value: e.value, len: e.len, op: node.op.name(), site: node.site }
+    }
+
+    fn map(&self, map: &MapStep) {
+        let (inputs, outputs) = (self.views(&map.inputs), self.views(&map.outputs));
+        // SAFETY: see `step`.
+        unsafe { map.kernel.run(&map.shape, &inputs, &outputs, &self.capture.params) }
+    }
+
+    fn gemm<T: Float>(&self, g: &Gemm, dtype: DType, a: &Operand, b: &Operand, out: u32, epilogue: Option<&MapStep>) {
+        let (a, b, c) = (self.address(a, dtype), self.address(b, dtype), self.out(out));
+        let Some(map) = epilogue else {
+            // SAFETY: see `step`.
+            unsafe { gemm::run::<T>(g, a.cast(), b.cast(), c.cast(), None) };
+            return;
+        };
+        let (inputs, outputs) = (self.views(&map.inputs), self.views(&map.outputs));
+        let params = &self.capture.params;
+        let rank = map.shape.rank();
+        let finish = |block: Block| {
+            let (mut start, mut size) = ([0; 8], [1; 8]);
+            let mut batch = block.batch;
+            for k in (0..rank - 2).rev() {
+                start[k] = batch % map.shape[k];
+                batch /= map.shape[k];
+            }
+            (start[rank - 2], size[rank - 2]) = (block.rows.start, block.rows.len());
+            (start[rank - 1], size[rank - 1]) = (block.cols.start, block.cols.len());
+            // SAFETY: see `step`; blocks do not overlap and each is final, so tasks touch disjoint elements.
+            unsafe {
+                map.kernel.run_region(&map.shape, &start[..rank], &size[..rank], &inputs, &outputs, params);
+            }
+        };
+        // SAFETY: see `step`.
+        unsafe { gemm::run::<T>(g, a.cast(), b.cast(), c.cast(), Some(&finish)) };
+    }
+
+    fn conv<T: Float>(
+        &self,
+        form: ConvForm,
+        c: &Conv,
+        dtype: DType,
+        [a, b]: [&Operand; 2],
+        out: u32,
+        epilogue: Option<&MapStep>,
+    ) {
+        let (a, b, y) = (self.address(a, dtype).cast(), self.address(b, dtype).cast(), self.out(out).cast());
+        let flat = epilogue.map(|map| self.planes(map));
+        let params = &self.capture.params;
+        let finish = |block: ConvBlock| {
+            let Some((map, shape, inputs, outputs)) = &flat else { return };
+            let start = [block.image, block.channels.start, block.pixels.start];
+            let size = [1, block.channels.len(), block.pixels.len()];
+            // SAFETY: see `step`; blocks do not overlap and each is final, so tasks touch disjoint elements.
+            unsafe { map.kernel.run_region(shape, &start, &size, inputs, outputs, params) };
+        };
+        let finish: conv::ConvEpilogue = if flat.is_some() { Some(&finish) } else { None };
+        // SAFETY: see `step`; the planner has made both inputs contiguous.
+        unsafe {
+            match form {
+                ConvForm::Forward => conv::forward::<T>(c, a, b, y, finish),
+                ConvForm::Input => conv::input_grad::<T>(c, a, b, y, finish),
+                ConvForm::Weight => conv::weight_grad::<T>(c, a, b, y),
+            }
+        }
+    }
+
+    /// An epilogue over `[n, c, h, w]` seen over `[n, c, h w]`: the fuser admits only operands that allow it.
+    fn planes<'m>(&self, map: &'m MapStep) -> (&'m MapStep, [usize; 3], Vec<RawView>, Vec<RawView>) {
+        let s = &map.shape;
+        let flatten = |mut view: RawView| {
+            view.strides[2] = if s[3] == 1 { view.strides[2] } else { view.strides[3] };
+            view
+        };
+        let inputs = self.views(&map.inputs).into_iter().map(flatten).collect();
+        let outputs = self.views(&map.outputs).into_iter().map(flatten).collect();
+        (map, [s[0], s[1], s[2] * s[3]], inputs, outputs)
+    }
+
+    fn copies(&self, zero: bool, dtype: DType, out: u32, parts: &[(Shape, Operand, Layout)]) {
+        let start = self.out(out);
+        if zero {
+            let len = self.slots[out as usize].as_ref().map_or(0, |b| b.len());
+            // SAFETY: the buffer is that long, and all-zero bytes are the zero of every element type.
+            unsafe { std::ptr::write_bytes(start, 0, len) };
+        }
+        for (shape, operand, layout) in parts {
+            let to = RawView { ptr: start.wrapping_add(layout.offset * dtype.size()), strides: layout.strides };
+            // SAFETY: see `step`; the places of the parts do not overlap and lie inside the result by construction.
+            unsafe { identity(dtype).run(shape, &[self.view(operand, dtype)], &[to], &[]) };
+        }
+    }
+
+    fn check(&self, step: &Step) -> Result<()> {
+        for &(slot, n, dtype) in &step.results {
+            let buffer = self.buffer(slot);
+            let bad = match dtype {
+                // SAFETY: the slot holds n initialised elements of this type.
+                DType::F64 => unsafe { not_finite(std::slice::from_raw_parts(buffer.as_ptr().cast::<f64>(), n)) },
+                // SAFETY: as above.
+                _ => unsafe { not_finite(std::slice::from_raw_parts(buffer.as_ptr().cast::<f32>(), n)) },
+            };
+            if bad {
+                let node = self.capture.nodes[step.node as usize].tensor.node();
+                let shape = node.shape.to_vec();
+                return Err(Error::NonFinite { op: node.op.name(), site: node.site, count: 0, shape });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_finite<T: Copy + Into<f64>>(values: &[T]) -> bool {
+    values.iter().any(|&v| !v.into().is_finite())
+}
+
+/// The program that copies elements of a type.
+fn identity(dtype: DType) -> &'static pointwise::Kernel {
+    static KERNELS: [OnceLock<pointwise::Kernel>; 5] = [const { OnceLock::new() }; 5];
+    KERNELS[dtype as usize].get_or_init(|| {
+        pointwise::Kernel::new(&Program { code: vec![(Instr::Input(0), dtype)], outputs: vec![0] })
+    })
+}

@@ -1,0 +1,288 @@
+//! The plan of a graph: which kernels to run, in which order, on which buffers.
+
+use super::capture::{Capture, Role};
+use super::fuse::Groups;
+use super::{Operand, Place};
+use crate::ops::{Op, WindowSpec, layout};
+use crate::shape::{Layout, Shape};
+use gradus_kernels::conv::Conv;
+use gradus_kernels::gemm::Gemm;
+use gradus_kernels::{DType, pointwise, reduce};
+use std::collections::HashMap;
+
+/// A plan: replayed for every graph with the same key.
+pub(crate) struct Plan {
+    pub steps: Vec<Step>,
+    /// Bytes of each slot.
+    pub slots: Vec<usize>,
+    /// Values to keep: node, where it lies, and the offset of its first element.
+    pub outputs: Vec<(u32, Place, usize)>,
+}
+
+/// One kernel with its operands.
+pub(crate) struct Step {
+    pub kernel: Kernel,
+    /// The node whose result this is, for messages.
+    pub node: u32,
+    /// Slots that begin here, and the slot whose memory each takes over, if any.
+    pub begins: Vec<(u32, Option<u32>)>,
+    /// Slots that nothing needs afterwards.
+    pub ends: Vec<u32>,
+    /// Float results, for the guard: slot, elements, type.
+    pub results: Vec<(u32, usize, DType)>,
+}
+
+/// A fused pointwise program over a space.
+pub(crate) struct MapStep {
+    pub kernel: pointwise::Kernel,
+    pub shape: Shape,
+    pub inputs: Vec<(Operand, DType)>,
+    pub outputs: Vec<(Operand, DType)>,
+}
+
+/// Which of the three convolutions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConvForm {
+    Forward,
+    Input,
+    Weight,
+}
+
+/// The narrow waist: all that a backend has to know.
+pub(crate) enum Kernel {
+    Map(MapStep),
+    Reduce {
+        kernel: reduce::Kernel,
+        shape: Shape,
+        axes: u32,
+        inputs: Vec<(Operand, DType)>,
+        out: u32,
+    },
+    Gemm {
+        gemm: Gemm,
+        dtype: DType,
+        a: Operand,
+        b: Operand,
+        out: u32,
+        epilogue: Option<MapStep>,
+    },
+    Conv {
+        form: ConvForm,
+        conv: Conv,
+        dtype: DType,
+        a: Operand,
+        b: Operand,
+        out: u32,
+        epilogue: Option<MapStep>,
+    },
+    /// Strided copies into one buffer, zeroed first where they do not cover it.
+    Copies {
+        zero: bool,
+        dtype: DType,
+        out: u32,
+        parts: Vec<(Shape, Operand, Layout)>,
+    },
+    Gather {
+        axis: usize,
+        len: usize,
+        shape: Shape,
+        x: Operand,
+        index: Operand,
+        types: [DType; 2],
+        out: u32,
+    },
+    ScatterAdd {
+        axis: usize,
+        len: usize,
+        shape: Shape,
+        src: Operand,
+        index: Operand,
+        types: [DType; 2],
+        out: u32,
+    },
+    Fold {
+        spec: WindowSpec,
+        len: usize,
+        shape: Shape,
+        dtype: DType,
+        x: Operand,
+        out: u32,
+    },
+    Cumsum {
+        axis: usize,
+        shape: Shape,
+        dtype: DType,
+        x: Operand,
+        out: u32,
+    },
+    Argsort {
+        axis: usize,
+        descending: bool,
+        shape: Shape,
+        dtype: DType,
+        x: Operand,
+        out: u32,
+    },
+}
+
+/// What a node is to the planner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A known value.
+    Leaf,
+    /// One number for all elements.
+    Full,
+    /// Pointwise.
+    Map,
+    /// A view that only a copy can make, or that is wanted in its own right.
+    Copy,
+    /// The elements of another node, seen otherwise.
+    View,
+    /// Everything else: a kernel of its own.
+    Heavy,
+}
+
+/// The graph with equal nodes merged and views resolved.
+pub(super) struct Ir<'a> {
+    pub capture: &'a Capture,
+    /// The node that stands for each node: itself, an equal older one, or what it is an alias of.
+    pub same: Vec<u32>,
+    pub class: Vec<Class>,
+    /// The node in whose buffer each node's elements lie, and how.
+    pub source: Vec<(u32, Layout)>,
+    /// Whether anything wanted depends on the node.
+    pub live: Vec<bool>,
+}
+
+fn class_of(op: &Op) -> Class {
+    match op {
+        Op::Leaf => Class::Leaf,
+        Op::Full(_) => Class::Full,
+        Op::Index | Op::Random { .. } | Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast => Class::Map,
+        Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice(_) | Op::Window(_) => Class::View,
+        Op::StopGrad | Op::Checkpoint | Op::After => Class::View,
+        Op::Fold(..) | Op::Pad(_) | Op::Cat(_) | Op::Reduce(..) | Op::Matmul => Class::Heavy,
+        Op::Conv(_) | Op::ConvInput(_) | Op::ConvWeight(_) => Class::Heavy,
+        Op::Gather(_) | Op::ScatterAdd(..) | Op::Cumsum(_) | Op::Argsort { .. } => Class::Heavy,
+    }
+}
+
+impl<'a> Ir<'a> {
+    fn new(capture: &'a Capture) -> Ir<'a> {
+        let n = capture.nodes.len();
+        let mut ir = Ir {
+            capture,
+            same: Vec::with_capacity(n),
+            class: Vec::with_capacity(n),
+            source: Vec::with_capacity(n),
+            live: vec![false; n],
+        };
+        let mut known: HashMap<Vec<u64>, u32> = HashMap::new();
+        for i in 0..n as u32 {
+            let same = ir.find_same(i, &mut known);
+            ir.same.push(same);
+        }
+        let dense = ir.dense();
+        for i in 0..n as u32 {
+            let same = ir.same[i as usize];
+            let (class, source) = match same == i {
+                true => ir.resolve(i, dense[i as usize]),
+                false => (ir.class[same as usize], ir.source[same as usize]),
+            };
+            ir.class.push(class);
+            ir.source.push(source);
+        }
+        ir.mark_live();
+        ir
+    }
+
+    /// Nodes whose elements must lie row-major: those asked for, and what convolutions read.
+    fn dense(&self) -> Vec<bool> {
+        let mut dense: Vec<bool> = self.capture.wanted.iter().map(|&w| w == 2).collect();
+        for (i, node) in self.capture.nodes.iter().enumerate() {
+            dense[self.same[i] as usize] |= dense[i];
+            if matches!(self.capture.op(i as u32), Op::Conv(_) | Op::ConvInput(_) | Op::ConvWeight(_)) {
+                node.inputs.iter().for_each(|&x| dense[self.same[x as usize] as usize] = true);
+            }
+        }
+        dense
+    }
+
+    /// Common subexpressions: the oldest node that computes the same from the same.
+    fn find_same(&self, i: u32, known: &mut HashMap<Vec<u64>, u32>) -> u32 {
+        let node = &self.capture.nodes[i as usize];
+        if let Role::Leaf(_) = node.role {
+            return i;
+        }
+        match self.capture.op(i) {
+            // Aliases: the same value under another name.
+            Op::StopGrad | Op::Checkpoint => return self.same[node.inputs[0] as usize],
+            // Exists to keep a second computation apart from the first.
+            Op::After => return i,
+            _ => {}
+        }
+        let mut words = self.capture.words(i as usize).to_vec();
+        words.extend(node.inputs.iter().map(|&x| u64::from(self.same[x as usize])));
+        *known.entry(words).or_insert(i)
+    }
+
+    fn resolve(&self, i: u32, dense: bool) -> (Class, (u32, Layout)) {
+        let node = &self.capture.nodes[i as usize];
+        let shape = self.capture.shape(i);
+        let own = (i, Layout::contiguous(shape));
+        if let Role::Leaf(_) = node.role {
+            return (Class::Leaf, own);
+        }
+        let op = self.capture.op(i);
+        let class = class_of(op);
+        if class != Class::View {
+            return (class, own);
+        }
+        let input = self.same[node.inputs[0] as usize];
+        let (base, seen) = self.source[input as usize];
+        match layout(op, &seen, self.capture.shape(input), shape) {
+            Some(view) if !dense || view.is_contiguous(shape) => (Class::View, (base, view)),
+            _ => (Class::Copy, own),
+        }
+    }
+
+    fn mark_live(&mut self) {
+        for i in (0..self.capture.nodes.len()).rev() {
+            if self.capture.wanted[i] == 2 {
+                self.live[self.same[i] as usize] = true;
+            }
+            if self.live[i] && self.class[i] != Class::Leaf {
+                for &x in &self.capture.nodes[i].inputs {
+                    self.live[self.same[x as usize] as usize] = true;
+                }
+                self.live[self.source[i].0 as usize] = true;
+            }
+        }
+    }
+
+    /// The nodes in whose buffers the inputs of `i` lie, and whether each is the input itself, element for element.
+    pub fn edges(&self, i: u32) -> impl Iterator<Item = (u32, bool)> {
+        let shape = self.capture.shape(i);
+        self.capture.nodes[i as usize].inputs.iter().map(move |&x| {
+            let x = self.same[x as usize];
+            let direct = self.class[x as usize] != Class::View && self.capture.shape(x) == shape;
+            (self.source[x as usize].0, direct)
+        })
+    }
+
+    pub fn dtype(&self, i: u32) -> DType {
+        self.capture.nodes[i as usize].tensor.dtype()
+    }
+
+    /// Whether a node is pointwise.
+    pub fn is_map(&self, i: u32) -> bool {
+        self.class[i as usize] == Class::Map
+    }
+}
+
+/// Plans a captured graph. `fuse` off gives one kernel a node: the definition that fusing must not change.
+pub(super) fn plan(capture: &Capture, fuse: bool) -> Plan {
+    let ir = Ir::new(capture);
+    let groups = Groups::new(&ir, fuse);
+    super::schedule::schedule(&ir, &groups)
+}

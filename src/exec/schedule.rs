@@ -1,0 +1,496 @@
+//! From groups to steps: the order of kernels, the buffers they use, and when each buffer's life ends.
+
+use super::capture::Role;
+use super::fuse::Groups;
+use super::plan::{Class, ConvForm, Ir, Kernel, MapStep, Plan, Step};
+use super::{Operand, Place};
+use crate::ops::Op;
+use crate::shape::{Layout, Shape};
+use gradus_kernels::gemm::{BatchAxis, Gemm};
+use gradus_kernels::program::{Instr, Program, Reg};
+use gradus_kernels::reduce::Reduction;
+use gradus_kernels::{DType, MAX_RANK, pointwise, reduce};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+
+struct Scheduler<'a, 'b> {
+    ir: &'a Ir<'b>,
+    groups: &'a Groups,
+    /// The slot of each stored node.
+    slot: Vec<Option<u32>>,
+    slots: Vec<usize>,
+}
+
+/// The plan for a grouped graph.
+pub(super) fn schedule(ir: &Ir, groups: &Groups) -> Plan {
+    let mut scheduler = Scheduler { ir, groups, slot: vec![None; ir.class.len()], slots: Vec::new() };
+    for i in 0..ir.class.len() as u32 {
+        if groups.stored[i as usize] {
+            let slot = scheduler.new_slot(i);
+            scheduler.slot[i as usize] = Some(slot);
+        }
+    }
+    let order = scheduler.order();
+    let mut steps: Vec<Step> = order.into_iter().map(|nodes| scheduler.step(&nodes)).collect();
+    let outputs = scheduler.outputs();
+    scheduler.lives(&mut steps, &outputs);
+    Plan { steps, slots: scheduler.slots, outputs }
+}
+
+impl Scheduler<'_, '_> {
+    fn new_slot(&mut self, i: u32) -> u32 {
+        self.slots.push(self.ir.capture.shape(i).numel() * self.ir.dtype(i).size());
+        self.slots.len() as u32 - 1
+    }
+
+    /// The groups, each after those it reads from; where that leaves a choice, in the order of the source.
+    fn order(&self) -> Vec<Vec<u32>> {
+        let ir = self.ir;
+        let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for i in 0..ir.class.len() as u32 {
+            let k = i as usize;
+            let computed = ir.live[k] && ir.same[k] == i;
+            let kernel = matches!(ir.class[k], Class::Map | Class::Copy | Class::Heavy);
+            if computed && (kernel || (ir.class[k] == Class::Full && self.groups.stored[k])) {
+                members.entry(self.groups.of[k]).or_default().push(i);
+            }
+        }
+        let mut waits: HashMap<u32, usize> = members.keys().map(|&g| (g, 0)).collect();
+        let mut unlocks: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (&group, nodes) in &members {
+            let mut before: Vec<u32> = nodes
+                .iter()
+                .flat_map(|&i| ir.edges(i))
+                .map(|(base, _)| self.groups.of[base as usize])
+                .filter(|g| *g != group && members.contains_key(g))
+                .collect();
+            before.sort_unstable();
+            before.dedup();
+            waits.insert(group, before.len());
+            before.into_iter().for_each(|g| unlocks.entry(g).or_default().push(group));
+        }
+        let newest = |g: u32| members[&g].last().copied().unwrap_or(g);
+        let mut ready: BinaryHeap<Reverse<(u32, u32)>> =
+            waits.iter().filter(|(_, n)| **n == 0).map(|(&g, _)| Reverse((newest(g), g))).collect();
+        let mut order = Vec::with_capacity(members.len());
+        while let Some(Reverse((_, group))) = ready.pop() {
+            order.push(members[&group].clone());
+            for &next in unlocks.get(&group).into_iter().flatten() {
+                let left = waits.get_mut(&next).expect("every group is counted");
+                *left -= 1;
+                if *left == 0 {
+                    ready.push(Reverse((newest(next), next)));
+                }
+            }
+        }
+        assert_eq!(order.len(), members.len(), "groups form no cycle");
+        order
+    }
+
+    fn operand(&self, i: u32) -> Operand {
+        let i = self.ir.same[i as usize];
+        let (base, layout) = self.ir.source[i as usize];
+        let place = match self.ir.capture.nodes[base as usize].role {
+            Role::Leaf(leaf) => Place::Leaf(leaf),
+            Role::Pending => Place::Slot(self.slot[base as usize].expect("what is read is stored")),
+        };
+        if let Some((low, high)) = layout.span(self.ir.capture.shape(i)) {
+            let len = self.ir.capture.shape(base).numel() as isize;
+            assert!(low >= 0 && high < len, "a view stays inside its buffer");
+        }
+        Operand { place, layout }
+    }
+
+    /// The slot a kernel writes.
+    fn out(&self, i: u32) -> u32 {
+        self.slot[i as usize].expect("what a kernel of its own computes is stored")
+    }
+
+    fn step(&mut self, nodes: &[u32]) -> Step {
+        let ir = self.ir;
+        let heavy = nodes.iter().copied().find(|&i| ir.class[i as usize] == Class::Heavy);
+        let pointwise: Vec<u32> =
+            nodes.iter().copied().filter(|&i| ir.is_map(i) || ir.class[i as usize] == Class::Full).collect();
+        let last = *nodes.last().expect("a group has nodes");
+        let kernel = match heavy {
+            None if ir.class[last as usize] == Class::Copy => self.copy(last),
+            None => Kernel::Map(self.map(&pointwise, None)),
+            Some(i) => match ir.capture.op(i) {
+                Op::Reduce(r, axes) => self.reduce(i, *r, *axes, &pointwise),
+                _ => self.heavy(i, &pointwise),
+            },
+        };
+        let node = heavy.unwrap_or(last);
+        let results = nodes
+            .iter()
+            .filter(|&&i| self.slot[i as usize].is_some() && ir.dtype(i).is_float())
+            .map(|&i| (self.out(i), ir.capture.shape(i).numel(), ir.dtype(i)))
+            .collect();
+        Step { kernel, node, begins: vec![], ends: vec![], results }
+    }
+
+    /// A strided copy of a view into a buffer of its own.
+    fn copy(&self, i: u32) -> Kernel {
+        let input = self.ir.same[self.ir.capture.nodes[i as usize].inputs[0] as usize];
+        let shape = *self.ir.capture.shape(i);
+        let (base, seen) = self.ir.source[input as usize];
+        let from = self.ir.capture.shape(input);
+        // A view is read as it is seen; a reshape that no strides express is read in its old shape.
+        let view = crate::ops::layout(self.ir.capture.op(i), &seen, from, &shape);
+        let (space, layout) = match view {
+            Some(layout) => (shape, layout),
+            None => (*from, seen),
+        };
+        let place = match self.ir.capture.nodes[base as usize].role {
+            Role::Leaf(leaf) => Place::Leaf(leaf),
+            Role::Pending => Place::Slot(self.slot[base as usize].expect("what is read is stored")),
+        };
+        let part = (space, Operand { place, layout }, Layout::contiguous(&space));
+        Kernel::Copies { zero: false, dtype: self.ir.dtype(i), out: self.out(i), parts: vec![part] }
+    }
+
+    /// The program of pointwise nodes over one shape. `host` is the product whose result is already in its slot.
+    fn map(&mut self, nodes: &[u32], host: Option<(u32, u32)>) -> MapStep {
+        let last = *nodes.last().expect("a program has nodes");
+        let shape = *self.ir.capture.shape(last);
+        let (mut program, mut inputs) = (Program::default(), Vec::new());
+        let registers = self.program(nodes, host, &mut program, &mut inputs);
+        let mut outputs = Vec::new();
+        for &i in nodes {
+            if let Some(slot) = self.slot[i as usize] {
+                program.outputs.push(registers[&i]);
+                let layout = Layout::contiguous(&shape);
+                outputs.push((Operand { place: Place::Slot(slot), layout }, self.ir.dtype(i)));
+            }
+        }
+        MapStep { kernel: pointwise::Kernel::new(&program), shape, inputs, outputs }
+    }
+
+    /// Appends the instructions of `nodes`; gives the register of each.
+    fn program(
+        &self,
+        nodes: &[u32],
+        host: Option<(u32, u32)>,
+        program: &mut Program,
+        inputs: &mut Vec<(Operand, DType)>,
+    ) -> HashMap<u32, Reg> {
+        let ir = self.ir;
+        let mut registers: HashMap<u32, Reg> = HashMap::new();
+        let mut loaded: Vec<(Operand, Reg)> = Vec::new();
+        for &i in nodes {
+            let node = &ir.capture.nodes[i as usize];
+            let mut args: [Reg; 3] = [0; 3];
+            for (arg, &x) in args.iter_mut().zip(&node.inputs) {
+                let x = ir.same[x as usize];
+                *arg = match registers.get(&x) {
+                    Some(&r) => r,
+                    None => self.load(x, host, program, inputs, &mut loaded),
+                };
+                if ir.class[x as usize] == Class::Full {
+                    registers.insert(x, *arg);
+                }
+            }
+            let instr = match ir.capture.op(i) {
+                Op::Full(_) => Instr::Param(ir.capture.param_of[i as usize][0]),
+                Op::Index => Instr::Index,
+                Op::Random { kind, .. } => {
+                    let [seed, draw] = ir.capture.param_of[i as usize];
+                    Instr::Random { kind: *kind, seed, draw }
+                }
+                Op::Unary(u) => Instr::Unary(*u, args[0]),
+                Op::Binary(b) => Instr::Binary(*b, args[0], args[1]),
+                Op::Select => Instr::Select(args[0], args[1], args[2]),
+                Op::Cast => Instr::Cast(args[0]),
+                op => unreachable!("{} is not pointwise", op.name()),
+            };
+            registers.insert(i, push(program, instr, ir.dtype(i)));
+        }
+        registers
+    }
+
+    fn load(
+        &self,
+        x: u32,
+        host: Option<(u32, u32)>,
+        program: &mut Program,
+        inputs: &mut Vec<(Operand, DType)>,
+        loaded: &mut Vec<(Operand, Reg)>,
+    ) -> Reg {
+        let ir = self.ir;
+        let dtype = ir.dtype(x);
+        if ir.class[x as usize] == Class::Full {
+            return push(program, Instr::Param(ir.capture.param_of[x as usize][0]), dtype);
+        }
+        let operand = match host {
+            Some((node, slot)) if node == x => {
+                Operand { place: Place::Slot(slot), layout: Layout::contiguous(ir.capture.shape(x)) }
+            }
+            _ => self.operand(x),
+        };
+        if let Some((_, r)) = loaded.iter().find(|(o, _)| *o == operand) {
+            return *r;
+        }
+        let r = push(program, Instr::Input(inputs.len() as u16), dtype);
+        inputs.push((operand, dtype));
+        loaded.push((operand, r));
+        r
+    }
+
+    fn reduce(&mut self, i: u32, r: Reduction, axes: u32, prologue: &[u32]) -> Kernel {
+        let ir = self.ir;
+        let x = ir.same[ir.capture.nodes[i as usize].inputs[0] as usize];
+        let (mut program, mut inputs) = (Program::default(), Vec::new());
+        let registers = self.program(prologue, None, &mut program, &mut inputs);
+        let result = match registers.get(&x) {
+            Some(&r) => r,
+            None => self.load(x, None, &mut program, &mut inputs, &mut Vec::new()),
+        };
+        program.outputs.push(result);
+        let kernel = reduce::Kernel::new(&program, r);
+        Kernel::Reduce { kernel, shape: *ir.capture.shape(x), axes, inputs, out: self.out(i) }
+    }
+
+    /// A kernel of its own, with the group that runs on its result.
+    fn heavy(&mut self, i: u32, group: &[u32]) -> Kernel {
+        let ir = self.ir;
+        let input = |k: usize| ir.capture.nodes[i as usize].inputs[k];
+        let shape_in = |k: usize| *ir.capture.shape(input(k));
+        let dtype_in = |k: usize| ir.dtype(ir.same[input(k) as usize]);
+        match ir.capture.op(i) {
+            Op::Matmul | Op::Conv(_) | Op::ConvInput(_) | Op::ConvWeight(_) => self.product(i, group),
+            Op::Pad(spec) => {
+                let (from, to) = (shape_in(0), ir.capture.shape(i));
+                let plain = Layout::contiguous(to);
+                let mut layout = Layout { offset: 0, strides: [0; MAX_RANK] };
+                for k in 0..to.rank() {
+                    layout.offset += spec.before[k] * plain.strides[k] as usize;
+                    layout.strides[k] = plain.strides[k] * (spec.between[k] as isize + 1);
+                }
+                let part = (from, self.operand(input(0)), layout);
+                Kernel::Copies { zero: true, dtype: ir.dtype(i), out: self.out(i), parts: vec![part] }
+            }
+            Op::Cat(axis) => {
+                let mut layout = Layout::contiguous(ir.capture.shape(i));
+                let mut parts = Vec::new();
+                for k in 0..ir.capture.nodes[i as usize].inputs.len() {
+                    parts.push((shape_in(k), self.operand(input(k)), layout));
+                    let step = layout.strides[*axis as usize] as usize;
+                    layout.offset += shape_in(k)[*axis as usize] * step;
+                }
+                Kernel::Copies { zero: false, dtype: ir.dtype(i), out: self.out(i), parts }
+            }
+            Op::Gather(axis) => Kernel::Gather {
+                axis: *axis as usize,
+                len: shape_in(0)[*axis as usize],
+                shape: *ir.capture.shape(i),
+                x: self.operand(input(0)),
+                index: self.operand(input(1)),
+                types: [dtype_in(0), dtype_in(1)],
+                out: self.out(i),
+            },
+            Op::ScatterAdd(axis, len) => Kernel::ScatterAdd {
+                axis: *axis as usize,
+                len: *len,
+                shape: shape_in(0),
+                src: self.operand(input(0)),
+                index: self.operand(input(1)),
+                types: [dtype_in(0), dtype_in(1)],
+                out: self.out(i),
+            },
+            Op::Fold(spec, len) => Kernel::Fold {
+                spec: *spec,
+                len: *len,
+                shape: shape_in(0),
+                dtype: dtype_in(0),
+                x: self.operand(input(0)),
+                out: self.out(i),
+            },
+            Op::Cumsum(axis) => Kernel::Cumsum {
+                axis: *axis as usize,
+                shape: shape_in(0),
+                dtype: dtype_in(0),
+                x: self.operand(input(0)),
+                out: self.out(i),
+            },
+            Op::Argsort { axis, descending } => Kernel::Argsort {
+                axis: *axis as usize,
+                descending: *descending,
+                shape: shape_in(0),
+                dtype: dtype_in(0),
+                x: self.operand(input(0)),
+                out: self.out(i),
+            },
+            op => unreachable!("{} has no kernel of its own", op.name()),
+        }
+    }
+
+    fn product(&mut self, i: u32, group: &[u32]) -> Kernel {
+        let ir = self.ir;
+        let inputs = &ir.capture.nodes[i as usize].inputs;
+        let (x, w) = (ir.same[inputs[0] as usize], ir.same[inputs[1] as usize]);
+        let (a, b) = (self.operand(x), self.operand(w));
+        let dtype = ir.dtype(i);
+        // A result that only the group reads lives in one of the group's own buffers, rewritten in place.
+        let out = match self.slot[i as usize] {
+            Some(slot) => slot,
+            None => {
+                let fits = |&j: &u32| self.slot[j as usize].filter(|_| ir.dtype(j) == dtype);
+                match group.iter().find_map(fits) {
+                    Some(slot) => slot,
+                    None => self.new_slot(i),
+                }
+            }
+        };
+        let epilogue = (!group.is_empty()).then(|| self.map(group, Some((i, out))));
+        let conv = |form, conv: &gradus_kernels::conv::Conv, epilogue| Kernel::Conv {
+            form,
+            conv: conv.clone(),
+            dtype,
+            a,
+            b,
+            out,
+            epilogue,
+        };
+        match ir.capture.op(i) {
+            Op::Conv(c) => conv(ConvForm::Forward, c, epilogue),
+            Op::ConvInput(c) => conv(ConvForm::Input, c, epilogue),
+            Op::ConvWeight(c) => conv(ConvForm::Weight, c, epilogue),
+            _ => {
+                let gemm = gemm(ir.capture.shape(x), &a.layout, ir.capture.shape(w), &b.layout);
+                Kernel::Gemm { gemm, dtype, a, b, out, epilogue }
+            }
+        }
+    }
+
+    fn outputs(&self) -> Vec<(u32, Place, usize)> {
+        let ir = self.ir;
+        let mut outputs = Vec::new();
+        for i in 0..ir.class.len() as u32 {
+            let wanted = ir.capture.wanted[i as usize];
+            let same = ir.same[i as usize];
+            let (base, layout) = ir.source[same as usize];
+            if wanted == 0 || ir.class[i as usize] == Class::Leaf {
+                continue;
+            }
+            let place = match (ir.capture.nodes[base as usize].role, self.slot[base as usize]) {
+                (Role::Leaf(leaf), _) => Place::Leaf(leaf),
+                (Role::Pending, Some(slot)) => Place::Slot(slot),
+                (Role::Pending, None) => continue,
+            };
+            if layout.is_contiguous(ir.capture.shape(i)) {
+                outputs.push((i, place, layout.offset));
+            }
+        }
+        outputs
+    }
+
+    /// When each slot begins and ends, and which take over the memory of one that ends.
+    fn lives(&self, steps: &mut [Step], outputs: &[(u32, Place, usize)]) {
+        const FOREVER: usize = usize::MAX;
+        let mut first = vec![FOREVER; self.slots.len()];
+        let mut last = vec![0usize; self.slots.len()];
+        for (t, step) in steps.iter().enumerate() {
+            step.kernel.slots(&mut |slot| {
+                first[slot as usize] = first[slot as usize].min(t);
+                last[slot as usize] = t;
+            });
+        }
+        for (_, place, _) in outputs {
+            if let Place::Slot(slot) = place {
+                last[*slot as usize] = FOREVER;
+            }
+        }
+        for (t, step) in steps.iter_mut().enumerate() {
+            let mut heirs: Vec<u32> = Vec::new();
+            let mut slots = Vec::new();
+            step.kernel.slots(&mut |slot| slots.push(slot));
+            slots.sort_unstable();
+            slots.dedup();
+            for &slot in slots.iter().filter(|&&s| first[s as usize] == t) {
+                let heir = step.kernel.heir(slot, &|s| last[s as usize] == t && first[s as usize] < t, &heirs);
+                heirs.extend(heir);
+                step.begins.push((slot, heir));
+            }
+            step.ends = slots.into_iter().filter(|&s| last[s as usize] == t).collect();
+        }
+    }
+}
+
+fn push(program: &mut Program, instr: Instr, dtype: DType) -> Reg {
+    program.code.push((instr, dtype));
+    (program.code.len() - 1) as Reg
+}
+
+fn gemm(a: &Shape, a_layout: &Layout, b: &Shape, b_layout: &Layout) -> Gemm {
+    let r = a.rank();
+    let batch = (0..r - 2)
+        .map(|k| BatchAxis { len: a[k], a: a_layout.strides[k], b: b_layout.strides[k] })
+        .collect();
+    Gemm {
+        m: a[r - 2],
+        n: b[r - 1],
+        k: a[r - 1],
+        a: [a_layout.strides[r - 2], a_layout.strides[r - 1]],
+        b: [b_layout.strides[r - 2], b_layout.strides[r - 1]],
+        batch,
+    }
+}
+
+impl Kernel {
+    /// Calls `f` with every slot the kernel touches.
+    fn slots(&self, f: &mut impl FnMut(u32)) {
+        let mut visit = |operand: &Operand| {
+            if let Place::Slot(slot) = operand.place {
+                f(slot);
+            }
+        };
+        let map = |step: &MapStep, visit: &mut dyn FnMut(&Operand)| {
+            step.inputs.iter().chain(&step.outputs).for_each(|(o, _)| visit(o));
+        };
+        let out = match self {
+            Kernel::Map(step) => {
+                map(step, &mut visit);
+                return;
+            }
+            Kernel::Reduce { inputs, out, .. } => {
+                inputs.iter().for_each(|(o, _)| visit(o));
+                out
+            }
+            Kernel::Gemm { a, b, epilogue, out, .. } | Kernel::Conv { a, b, epilogue, out, .. } => {
+                [a, b].into_iter().for_each(&mut visit);
+                epilogue.iter().for_each(|step| map(step, &mut visit));
+                out
+            }
+            Kernel::Copies { parts, out, .. } => {
+                parts.iter().for_each(|(_, o, _)| visit(o));
+                out
+            }
+            Kernel::Gather { x: a, index: b, out, .. } | Kernel::ScatterAdd { src: a, index: b, out, .. } => {
+                [a, b].into_iter().for_each(&mut visit);
+                out
+            }
+            Kernel::Fold { x, out, .. } | Kernel::Cumsum { x, out, .. } | Kernel::Argsort { x, out, .. } => {
+                visit(x);
+                out
+            }
+        };
+        f(*out);
+    }
+
+    /// A slot that ends here and whose memory `slot`, which begins here, can take over: each element of it is read
+    /// only to compute the same element of `slot`.
+    fn heir(&self, slot: u32, ends: &dyn Fn(u32) -> bool, taken: &[u32]) -> Option<u32> {
+        let Kernel::Map(step) = self else { return None };
+        let dtype = step.outputs.iter().find(|(o, _)| o.place == Place::Slot(slot))?.1;
+        let plain = Layout::contiguous(&step.shape);
+        step.inputs.iter().find_map(|(o, d)| {
+            let Place::Slot(old) = o.place else { return None };
+            let alone = step.inputs.iter().filter(|(p, _)| p.place == o.place).count() == 1;
+            let fits = o.layout.offset == 0
+                && o.layout.is_contiguous(&step.shape)
+                && plain.is_contiguous(&step.shape)
+                && d.size() == dtype.size();
+            (alone && fits && ends(old) && !taken.contains(&old)).then_some(old)
+        })
+    }
+}

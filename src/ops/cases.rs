@@ -1,0 +1,1 @@
+//! The list of cases that drives every check of every op.
