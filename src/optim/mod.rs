@@ -52,7 +52,16 @@ impl<R: Rule> Optimizer<R> {
             params.iter().for_each(|(_, p)| p.set(p.get().fresh()));
         }
         let slots = vec![Vec::new(); params.len()];
-        Optimizer { rule, params, slots, step: 0, lr, clip_norm: None, clip_value: None, allow_unreached: false }
+        Optimizer {
+            rule,
+            params,
+            slots,
+            step: 0,
+            lr,
+            clip_norm: None,
+            clip_value: None,
+            allow_unreached: false,
+        }
     }
 
     /// Scales all gradients together so that their joint Euclidean norm is at most `norm` (Pascanu et al. 2013).
@@ -193,7 +202,9 @@ impl<R: Rule> Optimizer<R> {
             for slot in self.rule.slots() {
                 let name = format!("{path}.{slot}");
                 match find(&name) {
-                    Some(t) if t.shape() == param.get().shape() && t.dtype() == param.get().dtype() => slots.push(t),
+                    Some(t) if t.shape() == param.get().shape() && t.dtype() == param.get().dtype() => {
+                        slots.push(t)
+                    }
                     Some(t) => {
                         let expected = param.get();
                         return Err(Error::Data(format!(
