@@ -6,6 +6,7 @@ mod error;
 mod exec;
 pub mod files;
 mod grad;
+pub mod gradcheck;
 mod graph;
 pub mod init;
 pub mod linalg;
