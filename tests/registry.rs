@@ -14,6 +14,9 @@ fn public_functions(text: &str, types: &[&str]) -> Vec<String> {
     let (mut inside, mut listed) = (false, false);
     for line in text.lines() {
         let code = line.trim();
+        if code.is_empty() {
+            continue;
+        }
         if !line.starts_with(' ') {
             // Blocks open and close at the margin: rustfmt sees to that.
             inside = types.iter().any(|t| line.starts_with(&format!("impl {t} {{")));
@@ -100,7 +103,7 @@ fn rows_have_names_of_their_own() {
 
 #[test]
 fn the_scan_sees_methods_however_they_are_made() {
-    let text = "impl Tensor {\n    pub fn plain(&self) {\n    pub(crate) fn inner(&self) {\n    pub fn generic<T>(&self)\n}\n\
+    let text = "impl Tensor {\n    pub fn plain(&self) {\n\n    pub(crate) fn inner(&self) {\n    pub fn generic<T>(&self)\n}\n\
                 methods! {\n    /// Words.\n    made Made;\n}\nimpl Other {\n    pub fn not_this(&self) {\n}\n";
     assert_eq!(public_functions(text, &["Tensor"]), ["plain", "generic", "made"]);
 }
