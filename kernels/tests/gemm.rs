@@ -212,7 +212,7 @@ fn every_pair_of_storages() {
 fn sizes_around_the_cache_blocks() {
     let mut draw = Draw(3);
     at_every_level(|level| {
-        for (m, n, k) in [(130, 260, 255), (129, 257, 257), (300, 200, 520), (67, 1100, 130), (700, 33, 300)]
+        for (m, n, k) in [(130, 260, 511), (129, 257, 513), (310, 90, 1030), (67, 1100, 513), (1500, 33, 100)]
         {
             check_exact::<f32>(&simple(m, n, k, Storage::Rows, Storage::Rows), &mut draw, level.name());
             check_exact::<f32>(&simple(m, n, k, Storage::Rows, Storage::Columns), &mut draw, level.name());
