@@ -225,7 +225,7 @@ fn sizes_around_the_cache_blocks() {
 fn batches_with_broadcast() {
     let mut draw = Draw(4);
     at_every_level(|level| {
-        for (m, n, k) in [(3, 5, 4), (20, 33, 17), (1, 19, 30), (64, 64, 64)] {
+        for (m, n, k) in [(3, 5, 4), (20, 33, 17), (1, 19, 30), (64, 64, 64), (300, 40, 100)] {
             let (mk, kn) = ((m * k) as isize, (k * n) as isize);
             let batches = [
                 vec![BatchAxis { len: 3, a: mk, b: kn }],

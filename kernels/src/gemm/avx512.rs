@@ -140,6 +140,7 @@ macro_rules! kernels {
                         for j in 0..LANES {
                             if j < rows {
                                 let row = src.offset((left + j) as isize * stride).add(p);
+                                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(4 * LANES).cast());
                                 square[j] = $mask_load(first(steps), row);
                             }
                         }
