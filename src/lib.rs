@@ -16,7 +16,7 @@ pub use exec::{ExecStats, exec_stats, set_guard};
 pub use grad::{checkpoint, grad, hvp, jvp, try_grad, value_and_grad, vjp};
 pub use gradus_kernels as kernels;
 pub use gradus_kernels::DType;
-pub use ops::ConvOptions;
+pub use ops::{BatchStats, ConvOptions, Interpolation};
 pub use rng::Rng;
 pub use shape::{Axes, Layout, Shape, ToNumbers};
 pub use tensor::{Element, Tensor};
