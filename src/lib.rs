@@ -1,11 +1,17 @@
 //! gradus: a tensor engine written by hand.
 
+pub mod data;
 mod display;
 mod error;
 mod exec;
+pub mod files;
 mod grad;
 mod graph;
+pub mod init;
+pub mod linalg;
+pub mod nn;
 pub mod ops;
+pub mod optim;
 mod rng;
 mod shape;
 mod tensor;

@@ -107,6 +107,15 @@ impl Tensor {
         exec::eval_roots(std::slice::from_ref(self))
     }
 
+    /// A leaf with this evaluated tensor's value; the tensor itself if it is not evaluated.
+    #[track_caller]
+    pub(crate) fn fresh(&self) -> Tensor {
+        match self.node().value() {
+            Some(value) => Tensor::leaf(value, *self.shape(), self.dtype()),
+            None => self.clone(),
+        }
+    }
+
     /// The elements, row-major. Asynchronous, because in a browser a device cannot be waited for.
     ///
     /// # Errors

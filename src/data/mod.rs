@@ -1,0 +1,32 @@
+//! Data sets: pictures in memory, where they come from, and the loader that hands them out in batches.
+//!
+//! * [`open`] gives a data set by name.
+//! * [`Digits`] draws its pictures; [`idx`] reads MNIST and its like; [`folder`] reads pictures from folders.
+//! * [`Loader`] shuffles, cuts batches and turns bytes into numbers, ahead of time on a thread of its own.
+//! * [`binarize`] makes black and white of grey: once for all ([`binarize::sbin`]) or anew at each visit.
+//!
+//! Everything here lives on the host, in plain vectors. Everything random is a function of a seed and a position
+//! ([`SplitMix64`]), so a stopped run goes on exactly where it was.
+
+pub mod binarize;
+mod digits;
+pub mod folder;
+mod glyphs;
+pub mod idx;
+mod images;
+mod loader;
+pub mod resize;
+mod spec;
+mod splitmix;
+
+pub use digits::Digits;
+pub use images::{Images, Source, Split};
+pub use loader::{Batch, Loader, LoaderOptions, LoaderState, Pixels};
+pub use spec::open;
+pub use splitmix::SplitMix64;
+
+/// The message of a caught panic.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}

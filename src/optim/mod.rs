@@ -1,0 +1,227 @@
+//! Optimizers: `step(&loss)` differentiates with respect to the optimizer's own parameters, updates them, and lets
+//! the old graph go. No `zero_grad`, no freezing: what is not in the list is not touched.
+//!
+//! An update rule is mathematics on tensors ([`Rule`]); it is fused into one kernel like any other expression.
+
+mod rules;
+
+pub use rules::{Adagrad, AdagradRule, Adam, AdamRule, RmsProp, RmsPropRule, Sgd, SgdRule};
+
+use crate::error::{Error, Result};
+use crate::exec;
+use crate::grad::try_grad;
+use crate::nn::{Param, eval_with_assigned};
+use crate::tensor::Tensor;
+
+/// What a rule is told about the step it is to write.
+#[derive(Clone, Copy, Debug)]
+pub struct StepInfo {
+    /// The number of this step, from 1.
+    pub step: u64,
+    /// The learning rate.
+    pub lr: f64,
+}
+
+/// How one parameter is updated: the mathematics of an optimizer.
+pub trait Rule {
+    /// Names of the tensors kept for each parameter; they start as zeros of its shape.
+    fn slots(&self) -> &'static [&'static str];
+
+    /// The new value of `p` with gradient `g`, and the new slots.
+    fn update(&self, info: StepInfo, p: &Tensor, g: &Tensor, slots: &[Tensor]) -> (Tensor, Vec<Tensor>);
+}
+
+/// An optimizer: parameters, a rule, and what the rule keeps for each.
+pub struct Optimizer<R> {
+    rule: R,
+    params: Vec<(String, Param)>,
+    /// For each parameter, its slots.
+    slots: Vec<Vec<Tensor>>,
+    step: u64,
+    lr: f64,
+    clip_norm: Option<f64>,
+    clip_value: Option<f64>,
+    allow_unreached: bool,
+}
+
+impl<R: Rule> Optimizer<R> {
+    fn with_rule(params: Vec<(String, Param)>, lr: f64, rule: R) -> Self {
+        // Everything starts as a leaf, computed together. Where that fails, the first step meets the error again.
+        let all: Vec<Tensor> = params.iter().map(|(_, p)| p.get()).collect();
+        if exec::eval_roots(&all).is_ok() {
+            params.iter().for_each(|(_, p)| p.set(p.get().fresh()));
+        }
+        let slots = vec![Vec::new(); params.len()];
+        Optimizer {
+            rule,
+            params,
+            slots,
+            step: 0,
+            lr,
+            clip_norm: None,
+            clip_value: None,
+            allow_unreached: false,
+        }
+    }
+
+    /// Scales all gradients together so that their joint Euclidean norm is at most `norm` (Pascanu et al. 2013).
+    pub fn clip_norm(mut self, norm: f64) -> Self {
+        self.clip_norm = Some(norm);
+        self
+    }
+
+    /// Clamps every element of every gradient to `[-bound, bound]`.
+    pub fn clip_value(mut self, bound: f64) -> Self {
+        self.clip_value = Some(bound);
+        self
+    }
+
+    /// Leaves parameters alone that a loss does not reach, which is otherwise an error.
+    pub fn allow_unreached(mut self) -> Self {
+        self.allow_unreached = true;
+        self
+    }
+
+    /// The learning rate now.
+    pub fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    /// Changes the learning rate. No plan is made anew: rates are inputs of plans.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    /// How many steps have been taken.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// One step down the gradient of `loss`: loss, new parameters, slots and assigned buffers are evaluated
+    /// together. Afterwards the loss has its value and no history.
+    ///
+    /// # Errors
+    /// [`Error::Unreached`] naming parameters the loss does not depend on; whatever evaluation can fail with. On an
+    /// error nothing has changed.
+    pub fn step(&mut self, loss: &Tensor) -> Result<()> {
+        let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
+        let gradients = self.gradients(loss, &values)?;
+        self.apply(loss, values, gradients)
+    }
+
+    fn gradients(&self, loss: &Tensor, values: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
+        if self.allow_unreached {
+            let xs: Vec<&Tensor> = values.iter().collect();
+            return Ok(crate::grad::vjp(loss, &xs, &loss.ones_like()));
+        }
+        match try_grad(loss, values) {
+            Ok(gradients) => Ok(gradients.into_iter().map(Some).collect()),
+            Err(Error::Unreached { reason, .. }) => {
+                let xs: Vec<&Tensor> = values.iter().collect();
+                let found = crate::grad::vjp(loss, &xs, &loss.ones_like());
+                let missing = self.params.iter().zip(&found).filter(|(_, g)| g.is_none());
+                Err(Error::Unreached { names: missing.map(|((name, _), _)| name.clone()).collect(), reason })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn apply(&mut self, loss: &Tensor, values: Vec<Tensor>, gradients: Vec<Option<Tensor>>) -> Result<()> {
+        self.prepare(&values)?;
+        let gradients = self.clipped(gradients);
+        let info = StepInfo { step: self.step + 1, lr: self.lr };
+        let mut updates = Vec::new();
+        for (i, (value, gradient)) in values.iter().zip(gradients).enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let (new, slots) = self.rule.update(info, value, &gradient, &self.slots[i]);
+            updates.push((i, new, slots));
+        }
+        let mut roots = vec![loss.clone()];
+        for (_, new, slots) in &updates {
+            roots.push(new.clone());
+            roots.extend(slots.iter().cloned());
+        }
+        eval_with_assigned(&mut roots)?;
+        for (i, new, slots) in updates {
+            self.params[i].1.set(new.fresh());
+            self.slots[i] = slots.iter().map(Tensor::fresh).collect();
+        }
+        self.step += 1;
+        loss.node().release();
+        Ok(())
+    }
+
+    /// Makes the slots that do not exist yet.
+    fn prepare(&mut self, values: &[Tensor]) -> Result<()> {
+        let names = self.rule.slots();
+        if self.slots.iter().all(|slots| slots.len() == names.len()) {
+            return Ok(());
+        }
+        let made: Vec<Vec<Tensor>> =
+            values.iter().map(|p| names.iter().map(|_| p.zeros_like()).collect()).collect();
+        exec::eval_roots(&made.concat())?;
+        self.slots = made.iter().map(|slots| slots.iter().map(Tensor::fresh).collect()).collect();
+        Ok(())
+    }
+
+    fn clipped(&self, gradients: Vec<Option<Tensor>>) -> Vec<Option<Tensor>> {
+        let mut gradients = gradients;
+        if let Some(bound) = self.clip_value {
+            gradients.iter_mut().flatten().for_each(|g| *g = g.clamp(-bound, bound));
+        }
+        if let Some(limit) = self.clip_norm {
+            let squares = gradients.iter().flatten().map(|g| g.square().sum(..)).reduce(|a, b| a + b);
+            if let Some(total) = squares {
+                // As PyTorch: the small number keeps the quotient finite at a gradient of zero.
+                let scale = (limit / (total.sqrt() + 1e-6)).minimum(1.0);
+                gradients.iter_mut().flatten().for_each(|g| *g = &*g * scale.to(g.dtype()));
+            }
+        }
+        gradients
+    }
+
+    /// What must be saved to go on later: the step count, and each parameter's slots as `path.slot`.
+    pub fn state(&self) -> (u64, Vec<(String, Tensor)>) {
+        let mut list = Vec::new();
+        for ((path, _), slots) in self.params.iter().zip(&self.slots) {
+            for (slot, value) in self.rule.slots().iter().zip(slots) {
+                list.push((format!("{path}.{slot}"), value.clone()));
+            }
+        }
+        (self.step, list)
+    }
+
+    /// Takes up a saved state.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming a slot that is missing or has another shape or type. On an error nothing has changed.
+    pub fn load_state(&mut self, step: u64, find: impl Fn(&str) -> Option<Tensor>) -> Result<()> {
+        let mut all = Vec::new();
+        for (path, param) in &self.params {
+            let mut slots = Vec::new();
+            for slot in self.rule.slots() {
+                let name = format!("{path}.{slot}");
+                match find(&name) {
+                    Some(t) if t.shape() == param.get().shape() && t.dtype() == param.get().dtype() => {
+                        slots.push(t)
+                    }
+                    Some(t) => {
+                        let expected = param.get();
+                        return Err(Error::Data(format!(
+                            "optimizer state {name} is {} {}, expected {} {}",
+                            t.dtype(),
+                            t.shape(),
+                            expected.dtype(),
+                            expected.shape()
+                        )));
+                    }
+                    None => return Err(Error::Data(format!("optimizer state {name} is missing"))),
+                }
+            }
+            all.push(slots);
+        }
+        self.slots = all;
+        self.step = step;
+        Ok(())
+    }
+}
