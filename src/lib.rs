@@ -9,6 +9,7 @@ mod grad;
 mod graph;
 pub mod init;
 pub mod linalg;
+pub mod loss;
 pub mod nn;
 pub mod ops;
 pub mod optim;
