@@ -145,7 +145,8 @@ impl Sweep {
         let oldest = xs.iter().map(|x| x.id()).min().unwrap_or(0);
         // Oldest first: whether a node is needed is known before its users ask.
         for x in reachable([y], |x| passes(x) && x.id() > oldest) {
-            let below = passes(&x) && flows_to(&x).as_slice().iter().any(|i| sweep.needed.contains_key(&i.id()));
+            let below =
+                passes(&x) && flows_to(&x).as_slice().iter().any(|i| sweep.needed.contains_key(&i.id()));
             if below || sweep.targets.contains_key(&x.id()) {
                 sweep.needed.insert(x.id(), ());
             }
@@ -190,7 +191,12 @@ impl Sweep {
         }
         let needs = |i: usize| self.needed.contains_key(&x[i].id());
         let parts = y.node().op.vjp(x, y, g, &needs);
-        x.iter().zip(parts).filter_map(|(x, part)| part.filter(|_| self.needed.contains_key(&x.id())).map(|p| (x.clone(), p))).collect()
+        x.iter()
+            .zip(parts)
+            .filter_map(|(x, part)| {
+                part.filter(|_| self.needed.contains_key(&x.id())).map(|p| (x.clone(), p))
+            })
+            .collect()
     }
 
     fn add(&mut self, x: &Tensor, part: Tensor) {
@@ -209,12 +215,7 @@ impl Sweep {
         let (segment_end, given) = (&inputs.as_slice()[0], &inputs.as_slice()[1..]);
         let mut copies: IdMap<Tensor> = IdMap::default();
         for x in given {
-            let late = Tensor::make(
-                Op::After,
-                Inputs::Two([x.clone(), g.clone()]),
-                *x.shape(),
-                x.dtype(),
-            );
+            let late = Tensor::make(Op::After, Inputs::Two([x.clone(), g.clone()]), *x.shape(), x.dtype());
             copies.insert(x.id(), late);
         }
         for x in reachable([segment_end], |x| !copies.contains_key(&x.id())) {
@@ -259,7 +260,9 @@ pub fn checkpoint(f: impl FnOnce() -> Tensor) -> Tensor {
         return y;
     }
     let mut list = vec![y.clone()];
-    list.extend(reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().history));
+    list.extend(
+        reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().history),
+    );
     Tensor::make(Op::Checkpoint, Inputs::from(list), *y.shape(), y.dtype())
 }
 
@@ -282,8 +285,11 @@ fn why_unreached(y: &Tensor, missing: &[&Tensor]) -> String {
         return String::from("; it is not part of the expression");
     }
     match connected.iter().rev().find_map(|x| x.node().op.blocks().map(|why| (x, why))) {
-        Some((x, why)) => format!("; the way goes through {} at {}, which passes no gradient: {why}", x.node().op.name(), x.node().site),
+        Some((x, why)) => format!(
+            "; the way goes through {} at {}, which passes no gradient: {why}",
+            x.node().op.name(),
+            x.node().site
+        ),
         None => String::new(),
     }
 }
-

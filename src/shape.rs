@@ -233,7 +233,10 @@ impl<T: ToNumbers> Axes for T {
 #[track_caller]
 pub(crate) fn axes_arg(op: &'static str, axes: impl Axes, rank: usize) -> u32 {
     axes.mask(rank).unwrap_or_else(|axis| {
-        fail(BuildError::new(op, format!("axis {axis} is out of range or repeated for a tensor of {rank} axes")))
+        fail(BuildError::new(
+            op,
+            format!("axis {axis} is out of range or repeated for a tensor of {rank} axes"),
+        ))
     })
 }
 

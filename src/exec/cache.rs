@@ -1,8 +1,8 @@
 //! Plans made before, found again by the whole key of a graph: never by a hash alone.
 
+use super::STATS;
 use super::capture::Capture;
 use super::plan::{Plan, plan};
-use super::STATS;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -132,14 +132,17 @@ impl Machine<'_> {
             Kernel::ScatterAdd { axis, len, shape, src, index, types: [dtype, kind], out } => {
                 let (src, index) = (self.view(src, *dtype), self.view(index, *kind));
                 // SAFETY: see above.
-                let result =
-                    unsafe { gather::scatter_add(*dtype, *kind, shape, *axis, *len, src, index, self.out(*out)) };
+                let result = unsafe {
+                    gather::scatter_add(*dtype, *kind, shape, *axis, *len, src, index, self.out(*out))
+                };
                 result.map_err(|e| self.bad_index(step, e))?;
             }
             Kernel::Fold { spec, len, shape, dtype, x, out } => {
                 let (axis, x) = (spec.axis as usize, self.view(x, *dtype));
                 // SAFETY: see above.
-                unsafe { fold::fold(*dtype, shape, axis, *len, spec.stride, spec.dilation, x, self.out(*out)) }
+                unsafe {
+                    fold::fold(*dtype, shape, axis, *len, spec.stride, spec.dilation, x, self.out(*out))
+                }
             }
             Kernel::Cumsum { axis, shape, dtype, x, out } => {
                 // SAFETY: see above.
@@ -147,7 +150,9 @@ impl Machine<'_> {
             }
             Kernel::Argsort { axis, descending, shape, dtype, x, out } => {
                 // SAFETY: see above.
-                unsafe { sort::argsort(*dtype, shape, *axis, *descending, self.view(x, *dtype), self.out(*out)) }
+                unsafe {
+                    sort::argsort(*dtype, shape, *axis, *descending, self.view(x, *dtype), self.out(*out))
+                }
             }
         }
         Ok(())
@@ -164,7 +169,15 @@ impl Machine<'_> {
         unsafe { map.kernel.run(&map.shape, &inputs, &outputs, &self.capture.params) }
     }
 
-    fn gemm<T: Float>(&self, g: &Gemm, dtype: DType, a: &Operand, b: &Operand, out: u32, epilogue: Option<&MapStep>) {
+    fn gemm<T: Float>(
+        &self,
+        g: &Gemm,
+        dtype: DType,
+        a: &Operand,
+        b: &Operand,
+        out: u32,
+        epilogue: Option<&MapStep>,
+    ) {
         let (a, b, c) = (self.address(a, dtype), self.address(b, dtype), self.out(out));
         let Some(map) = epilogue else {
             // SAFETY: see `step`.
@@ -242,7 +255,8 @@ impl Machine<'_> {
             unsafe { std::ptr::write_bytes(start, 0, len) };
         }
         for (shape, operand, layout) in parts {
-            let to = RawView { ptr: start.wrapping_add(layout.offset * dtype.size()), strides: layout.strides };
+            let to =
+                RawView { ptr: start.wrapping_add(layout.offset * dtype.size()), strides: layout.strides };
             // SAFETY: see `step`; the places of the parts do not overlap and lie inside the result by construction.
             unsafe { identity(dtype).run(shape, &[self.view(operand, dtype)], &[to], &[]) };
         }
@@ -253,7 +267,9 @@ impl Machine<'_> {
             let buffer = self.buffer(slot);
             let bad = match dtype {
                 // SAFETY: the slot holds n initialised elements of this type.
-                DType::F64 => unsafe { not_finite(std::slice::from_raw_parts(buffer.as_ptr().cast::<f64>(), n)) },
+                DType::F64 => unsafe {
+                    not_finite(std::slice::from_raw_parts(buffer.as_ptr().cast::<f64>(), n))
+                },
                 // SAFETY: as above.
                 _ => unsafe { not_finite(std::slice::from_raw_parts(buffer.as_ptr().cast::<f32>(), n)) },
             };

@@ -93,7 +93,9 @@ impl Fuser<'_, '_> {
                 let x = ir.same[x as usize];
                 let alone = ir.is_map(x)
                     && !self.wanted[x as usize]
-                    && self.users[x as usize].iter().all(|&(u, _)| u == host || self.prologue[u as usize] == Some(host))
+                    && self.users[x as usize]
+                        .iter()
+                        .all(|&(u, _)| u == host || self.prologue[u as usize] == Some(host))
                     && ir.capture.shape(x) == ir.capture.shape(reduced(ir, host));
                 if alone {
                     self.prologue[x as usize] = Some(host);
@@ -177,7 +179,9 @@ impl Fuser<'_, '_> {
             }
         }
         for h in self.computed().into_iter().rev() {
-            if !matches!(ir.capture.op(h), Op::Matmul | Op::Conv(_) | Op::ConvInput(_)) || self.wanted[h as usize] {
+            if !matches!(ir.capture.op(h), Op::Matmul | Op::Conv(_) | Op::ConvInput(_))
+                || self.wanted[h as usize]
+            {
                 continue;
             }
             let Some(&(first, _)) = self.users[h as usize].first() else { continue };
@@ -221,7 +225,9 @@ impl Fuser<'_, '_> {
                             .any(|&(u, direct)| !direct || of[u as usize] != of[k] || !self.ir.is_map(u)))
             }
             Class::Full => {
-                computed && (self.wanted[k] || self.users[k].iter().any(|&(u, direct)| !direct || !self.ir.is_map(u)))
+                computed
+                    && (self.wanted[k]
+                        || self.users[k].iter().any(|&(u, direct)| !direct || !self.ir.is_map(u)))
             }
             Class::Leaf | Class::View => false,
         }

@@ -136,8 +136,7 @@ pub fn set_guard(on: bool) {
 
 fn guarded() -> bool {
     static ASKED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    GUARD.load(Relaxed)
-        || *ASKED.get_or_init(|| std::env::var_os("GRADUS_GUARD").is_some_and(|v| v == "1"))
+    GUARD.load(Relaxed) || *ASKED.get_or_init(|| std::env::var_os("GRADUS_GUARD").is_some_and(|v| v == "1"))
 }
 
 struct Counters {

@@ -407,7 +407,8 @@ impl Scheduler<'_, '_> {
             slots.sort_unstable();
             slots.dedup();
             for &slot in slots.iter().filter(|&&s| first[s as usize] == t) {
-                let heir = step.kernel.heir(slot, &|s| last[s as usize] == t && first[s as usize] < t, &heirs);
+                let heir =
+                    step.kernel.heir(slot, &|s| last[s as usize] == t && first[s as usize] < t, &heirs);
                 heirs.extend(heir);
                 step.begins.push((slot, heir));
             }
@@ -423,9 +424,8 @@ fn push(program: &mut Program, instr: Instr, dtype: DType) -> Reg {
 
 fn gemm(a: &Shape, a_layout: &Layout, b: &Shape, b_layout: &Layout) -> Gemm {
     let r = a.rank();
-    let batch = (0..r - 2)
-        .map(|k| BatchAxis { len: a[k], a: a_layout.strides[k], b: b_layout.strides[k] })
-        .collect();
+    let batch =
+        (0..r - 2).map(|k| BatchAxis { len: a[k], a: a_layout.strides[k], b: b_layout.strides[k] }).collect();
     Gemm {
         m: a[r - 2],
         n: b[r - 1],
