@@ -15,6 +15,7 @@ pub mod dtype;
 pub mod fold;
 pub mod gather;
 pub mod gemm;
+pub mod math;
 pub mod naive;
 pub mod par;
 pub mod pointwise;
@@ -27,4 +28,4 @@ pub mod sort;
 mod space;
 pub mod strided;
 
-pub use dtype::{DType, MAX_RANK, RawView};
+pub use dtype::{DType, MAX_RANK, RawView, contiguous};

@@ -12,6 +12,10 @@
 //!   `sqrt(-2 log((a + 1/2) / 2^32))` times `cos(2 pi b / 2^32)` for the even and `sin(2 pi b / 2^32)` for the odd
 //!   element. For f64, `a` and `b` have the 52 top bits of `word * 2^32 + low`, and stand over `2^52`.
 
+use crate::DType;
+use crate::program::Random;
+use crate::simd::Level;
+
 /// One round's multipliers and the key's increments (section 3.3, table 2 of the paper).
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -71,7 +75,36 @@ pub fn normal_f64(seed: u64, draw: u64, e: u64) -> f64 {
 fn box_muller(a: f64, b: f64, scale: f64, e: u64) -> f64 {
     let radius = (-2.0 * ((a + 0.5) / scale).ln()).sqrt();
     let (sin, cos) = (std::f64::consts::TAU * (b / scale)).sin_cos();
-    radius * if e % 2 == 0 { cos } else { sin }
+    radius * if e.is_multiple_of(2) { cos } else { sin }
+}
+
+/// Writes `n` draws of `kind` for the elements from `first` on to `dst`; `key` is the seed and the number of the draw.
+///
+/// # Safety
+/// `dst` has room for `n` elements of type `dtype`; the machine has `level`.
+pub(crate) unsafe fn fill(
+    _level: Level,
+    kind: Random,
+    dtype: DType,
+    key: [u64; 2],
+    first: u64,
+    dst: *mut u8,
+    n: usize,
+) {
+    let [seed, draw] = key;
+    for i in 0..n {
+        let e = first + i as u64;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (kind, dtype) {
+                (Random::Uniform, DType::F32) => *dst.cast::<f32>().add(i) = uniform_f32(seed, draw, e),
+                (Random::Uniform, _) => *dst.cast::<f64>().add(i) = uniform_f64(seed, draw, e),
+                (Random::Normal, DType::F32) => *dst.cast::<f32>().add(i) = normal_f32(seed, draw, e),
+                (Random::Normal, _) => *dst.cast::<f64>().add(i) = normal_f64(seed, draw, e),
+                (Random::Bits, _) => *dst.cast::<u32>().add(i) = bits(seed, draw, e),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,13 @@
 //! Two-dimensional cross-correlation in its three forms: forward, input gradient (which is transposed
 //! convolution) and weight gradient. Activations are contiguous NCHW, weights `[out, in / groups, kh, kw]`.
 
+mod dense;
+mod fold;
+mod forward;
+mod input_grad;
+mod patches;
+mod weight_grad;
+
 use crate::gemm::Float;
 use std::ops::Range;
 
@@ -62,6 +69,21 @@ impl Conv {
         self.batch * self.out_channels * self.output[0] * self.output[1]
     }
 
+    /// Input channels of a group.
+    fn group_in(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of a group.
+    fn group_out(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Weights of one pair of channels.
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
     #[track_caller]
     fn check<T>(&self, x: &[T], w: &[T], y: &[T]) {
         assert!(
@@ -74,6 +96,11 @@ impl Conv {
             self.groups
         );
         assert!(self.stride[0] > 0 && self.stride[1] > 0, "stride {:?} must be positive", self.stride);
+        assert!(
+            self.dilation[0] > 0 && self.dilation[1] > 0,
+            "dilation {:?} must be positive",
+            self.dilation
+        );
         assert_eq!(x.len(), self.x_len(), "length of x");
         assert_eq!(w.len(), self.w_len(), "length of w");
         assert_eq!(y.len(), self.y_len(), "length of y");
@@ -83,7 +110,7 @@ impl Conv {
 /// Safe form of [`forward`]: `y = x ⋆ w`.
 ///
 /// # Panics
-/// If a slice has another length than its shape, channels are not multiples of `groups`, or a stride is 0.
+/// If a slice has another length than its shape, channels are not multiples of `groups`, or a stride or dilation is 0.
 #[track_caller]
 pub fn conv<T: Float>(c: &Conv, x: &[T], w: &[T], y: &mut [T]) {
     c.check(x, w, y);
@@ -117,14 +144,19 @@ pub fn conv_weight<T: Float>(c: &Conv, x: &[T], dy: &[T], dw: &mut [T]) {
 ///
 /// # Safety
 /// x, w and y point to as many live elements as the lengths of `c` say; y overlaps neither x nor w. Channels are
-/// multiples of `groups`, and strides are positive.
+/// multiples of `groups`, strides and dilations positive.
 pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilogue: ConvEpilogue) {
-    // SAFETY: the caller vouches for the three lengths and for y being apart.
-    unsafe {
-        let (x, w, y) = (slice(x, c.x_len()), slice(w, c.w_len()), slice_mut(y, c.y_len()));
-        crate::naive::conv::forward(c, x, w, y);
+    if c.y_len() == 0 {
+        return;
     }
-    finish(c.batch, c.out_channels, c.output, epilogue);
+    // SAFETY: handed on.
+    unsafe {
+        if dense::applies(c) {
+            dense::forward(c, x, w, y, epilogue);
+        } else {
+            forward::run(c, x, w, y, epilogue);
+        }
+    }
 }
 
 /// `dx[i] = sum dy[o] w[k]` over all o, k with `o * stride - padding + k * dilation = i`: transposed convolution.
@@ -132,12 +164,19 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
 /// # Safety
 /// As [`forward`], with dx in place of y.
 pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
-    // SAFETY: the caller vouches for the three lengths and for dx being apart.
-    unsafe {
-        let (dy, w, dx) = (slice(dy, c.y_len()), slice(w, c.w_len()), slice_mut(dx, c.x_len()));
-        crate::naive::conv::input_grad(c, dy, w, dx);
+    if c.x_len() == 0 {
+        return;
     }
-    finish(c.batch, c.in_channels, c.input, epilogue);
+    // SAFETY: handed on.
+    unsafe {
+        if dense::applies(c) {
+            dense::input_grad(c, dy, w, dx, epilogue);
+        } else if fold::applies(c) {
+            fold::run(c, dy, w, dx, epilogue);
+        } else {
+            input_grad::run(c, dy, w, dx, epilogue);
+        }
+    }
 }
 
 /// `dw[k] = sum_o x[o * stride - padding + k * dilation] dy[o]`, summed over the batch.
@@ -145,28 +184,15 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
 /// # Safety
 /// As [`forward`], with dw in place of y.
 pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
-    // SAFETY: the caller vouches for the three lengths and for dw being apart.
+    if c.w_len() == 0 {
+        return;
+    }
+    // SAFETY: handed on.
     unsafe {
-        let (x, dy, dw) = (slice(x, c.x_len()), slice(dy, c.y_len()), slice_mut(dw, c.w_len()));
-        crate::naive::conv::weight_grad(c, x, dy, dw);
+        if dense::applies(c) {
+            dense::weight_grad(c, x, dy, dw);
+        } else {
+            weight_grad::run(c, x, dy, dw);
+        }
     }
-}
-
-/// Calls the epilogue on every image as one block.
-fn finish(batch: usize, channels: usize, plane: [usize; 2], epilogue: ConvEpilogue) {
-    let pixels = plane[0] * plane[1];
-    let Some(epilogue) = epilogue else { return };
-    if channels * pixels > 0 {
-        (0..batch).for_each(|image| epilogue(ConvBlock { image, channels: 0..channels, pixels: 0..pixels }));
-    }
-}
-
-unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> &'a [T] {
-    // SAFETY: the caller vouches for `len` elements; an empty slice needs no valid address.
-    if len == 0 { &[] } else { unsafe { std::slice::from_raw_parts(ptr, len) } }
-}
-
-unsafe fn slice_mut<'a, T>(ptr: *mut T, len: usize) -> &'a mut [T] {
-    // SAFETY: as `slice`, and the caller vouches that nothing else refers to the elements.
-    if len == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(ptr, len) } }
 }

@@ -1,9 +1,25 @@
 //! Matrix multiplication: `C[b, m, n] = sum_k A[b, m, k] B[b, k, n]`, C contiguous, A and B of any strides.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod float;
+pub(crate) mod kernel;
+pub(crate) mod loops;
+mod portable;
+pub(crate) mod scratch;
+mod small;
+pub(crate) mod strided;
+pub(crate) mod tasks;
 
 pub use float::Float;
+use loops::Product;
 use std::ops::Range;
+use strided::{Contiguous, Strided};
+use tasks::Grid;
+
+use crate::{par, simd};
 
 /// One batch axis: its length and the strides (elements) of A and B along it. Stride 0 broadcasts.
 #[derive(Clone, Copy, Debug)]
@@ -114,28 +130,58 @@ pub fn gemm<T: Float>(g: &Gemm, a: &[T], b: &[T], c: &mut [T]) {
 /// # Safety
 /// Every element reached through shape and strides lies in a live allocation; C overlaps neither A nor B.
 pub unsafe fn run<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilogue: Epilogue) {
-    if g.m * g.n == 0 {
+    let batches = g.batches();
+    if batches * g.m * g.n == 0 {
         return;
     }
-    for batch in 0..g.batches() {
-        let (a_batch, b_batch) = g.batch_offsets(batch);
-        for i in 0..g.m {
-            // SAFETY: row i of matrix `batch` of C is n elements that nothing else refers to; the caller vouches
-            // for every element of A and B at an index inside the shape.
-            unsafe {
-                let row = std::slice::from_raw_parts_mut(c.add((batch * g.m + i) * g.n), g.n);
-                row.fill(T::ZERO);
-                for p in 0..g.k {
-                    let x = *a.offset(a_batch + i as isize * g.a[0] + p as isize * g.a[1]);
-                    let b = b.offset(b_batch + p as isize * g.b[0]);
-                    for (j, c) in row.iter_mut().enumerate() {
-                        *c = *c + x * *b.offset(j as isize * g.b[1]);
-                    }
-                }
-            }
+    if g.m == 1 || g.n == 1 {
+        // SAFETY: handed on.
+        return unsafe { small::run(g, a, b, c, epilogue) };
+    }
+    let kernels = T::kernels(simd::level());
+    let grid = Grid::new(batches, [g.m, g.n, g.k], kernels.mr(), kernels.nr());
+    let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));
+    let a_in_place = g.a[0] == 1 && g.n <= IN_PLACE_A * kernels.nr();
+    let b_in_place = g.b[1] == 1 && g.m <= IN_PLACE_B * kernels.mr();
+    par::for_each(grid.tasks(), |task| {
+        let (batches, rows, cols) = grid.task(task);
+        for batch in batches {
+            let (a_batch, b_batch) = g.batch_offsets(batch);
+            let (a, b) = (a.offset(a_batch), b.offset(b_batch));
+            let product = Product {
+                kernels,
+                size: [g.m, g.n, g.k],
+                left: &Strided { ptr: a, strides: g.a, in_place: a_in_place },
+                right: &Strided { ptr: b, strides: g.b, in_place: b_in_place },
+                target: &Contiguous { ptr: SharedMut(c.at(batch * g.m * g.n)), cols: g.n, batch, epilogue },
+            };
+            // SAFETY: the caller vouches for the operands and for C; tasks have disjoint parts of it.
+            unsafe { product.run(rows.clone(), cols.clone()) };
         }
-        if let Some(epilogue) = epilogue {
-            epilogue(Block { batch, rows: 0..g.m, cols: 0..g.n });
-        }
+    });
+}
+
+/// Panels of B that a panel of A must serve before packing it pays.
+const IN_PLACE_A: usize = 4;
+/// Panels of A that a panel of B must serve before packing it pays.
+const IN_PLACE_B: usize = 4;
+
+/// An address that tasks on several threads share.
+pub(crate) struct SharedMut<T>(pub *mut T);
+
+impl<T> SharedMut<T> {
+    /// The address `index` elements on.
+    pub fn at(&self, index: usize) -> *mut T {
+        self.0.wrapping_add(index)
+    }
+
+    /// The address `offset` elements on or back.
+    pub fn offset(&self, offset: isize) -> *const T {
+        self.0.wrapping_offset(offset)
     }
 }
+
+// SAFETY: an address; whoever dereferences it vouches for what lies there, data races included.
+unsafe impl<T> Send for SharedMut<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for SharedMut<T> {}

@@ -1,39 +1,60 @@
 //! `Map`: fused pointwise programs over strided operands.
+//!
+//! A program is interpreted tile by tile: a tile is a box of about a thousand elements, each instruction runs over a
+//! whole tile in one vector loop, and its registers stay in the first-level cache. Operands that are contiguous in a
+//! tile are read and written where they are; those that are the same for a whole tile are scalars; all others are
+//! copied to or from the tile. So a long program costs the memory traffic of its operands once.
 
 mod check;
+mod compile;
+mod copy;
+mod loops;
+pub(crate) mod space;
+mod table;
+pub(crate) mod tile;
 
-use crate::RawView;
-use crate::naive;
 use crate::program::Program;
-pub(crate) use check::check;
+use crate::{MAX_RANK, RawView, contiguous, par, simd};
+use check::check;
+pub(crate) use compile::Code;
+use space::{Grid, Space};
+use tile::{Operands, Plan, Worker};
 
 /// A program made ready to run.
 pub struct Kernel {
-    program: Program,
+    code: Code,
 }
 
+/// Work below this (in simple instructions) is not worth waking other threads; above, it is cut in tasks of this size.
+pub(crate) const TASK_WORK: usize = 1 << 17;
+
 impl Kernel {
-    /// Checks the types of `program` and makes it ready.
+    /// Checks the types of `program`, drops what no output needs and assigns registers.
     ///
     /// # Panics
     /// If the program is ill-typed, which is a bug of whoever wrote it.
     pub fn new(program: &Program) -> Kernel {
-        check(program);
-        Kernel { program: program.clone() }
+        Kernel { code: Code::new(program) }
     }
 
     /// Evaluates the program at every element of `shape`.
+    ///
+    /// # Panics
+    /// If there are fewer operands or parameters than the program names, or more than [`MAX_RANK`] axes.
     ///
     /// # Safety
     /// Every address that shape and strides reach is inside a live allocation and aligned, for inputs of the types
     /// of the program's inputs and for outputs of its output registers. No output overlaps itself, another output
     /// or an input, except that an output may be exactly an input (same address, same strides).
     pub unsafe fn run(&self, shape: &[usize], inputs: &[RawView], outputs: &[RawView], params: &[u64]) {
-        // SAFETY: the caller's promise.
-        unsafe { naive::pointwise::run(&self.program, shape, inputs, outputs, params) }
+        // SAFETY: the region is the whole space.
+        unsafe { self.run_box(shape, &[0; MAX_RANK][..shape.len()], shape, inputs, outputs, params, true) }
     }
 
     /// Evaluates the program over the box `start .. start + size` of the space `shape`, on the calling thread.
+    ///
+    /// # Panics
+    /// As [`Kernel::run`].
     ///
     /// # Safety
     /// As [`Kernel::run`], for the addresses of the box.
@@ -47,6 +68,132 @@ impl Kernel {
         params: &[u64],
     ) {
         // SAFETY: the caller's promise.
-        unsafe { naive::pointwise::run_region(&self.program, shape, start, size, inputs, outputs, params) }
+        unsafe { self.run_box(shape, start, size, inputs, outputs, params, false) }
     }
+
+    /// # Safety
+    /// As [`Kernel::run_region`].
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn run_box(
+        &self,
+        shape: &[usize],
+        start: &[usize],
+        size: &[usize],
+        inputs: &[RawView],
+        outputs: &[RawView],
+        params: &[u64],
+        parallel: bool,
+    ) {
+        assert!(shape.len() <= MAX_RANK, "at most {MAX_RANK} axes, not {}", shape.len());
+        check_arity(&self.code, inputs, Some(outputs), params);
+        if size.contains(&0) {
+            return;
+        }
+        let row_major = contiguous(shape);
+        let offset = |strides: &[isize; MAX_RANK]| -> isize {
+            start.iter().zip(strides).map(|(&s, &stride)| s as isize * stride).sum()
+        };
+        let moved = |view: &RawView, bytes: usize| RawView {
+            ptr: view.ptr.wrapping_offset(offset(&view.strides) * bytes as isize),
+            strides: view.strides,
+        };
+        let inputs: Vec<RawView> = (inputs.iter().enumerate())
+            .map(|(k, view)| moved(view, self.code.input_type(k).map_or(0, |t| t.size())))
+            .collect();
+        let outputs: Vec<RawView> = outputs
+            .iter()
+            .enumerate()
+            .map(|(k, view)| moved(view, self.code.output_type(k).size()))
+            .collect();
+        let operands =
+            Operands { inputs: &inputs, outputs: &outputs, params, index_start: offset(&row_major) as u64 };
+        let (space, largest) = self.layout(size, &row_major, &operands);
+        let grid = Grid::new(&space.lens, &largest[..space.rank()]);
+        let plan = Plan::new(&self.code, &space, &grid.chunk, &operands, simd::level());
+        let tile: usize = grid.chunk.iter().product();
+        let per_task = (TASK_WORK / (tile * self.code.weight)).max(1);
+        let task = |task: usize| {
+            let mut worker = Worker::new(&plan);
+            for number in task * per_task..((task + 1) * per_task).min(grid.count()) {
+                let (start, size) = grid.region(&space.lens, number);
+                // SAFETY: the box lies in the region, which the caller promises may be read and written.
+                unsafe { worker.eval(&start, &size) };
+            }
+        };
+        let tasks = grid.count().div_ceil(per_task);
+        if parallel { par::for_each(tasks, task) } else { (0..tasks).for_each(task) }
+    }
+
+    /// The space of a run, its axes ordered as the first output lies in memory, and the largest box along each axis.
+    fn layout(
+        &self,
+        size: &[usize],
+        row_major: &[isize; MAX_RANK],
+        operands: &Operands,
+    ) -> (Space, [usize; MAX_RANK]) {
+        let views = operands.inputs.iter().chain(operands.outputs);
+        let all = views.map(|view| &view.strides).chain([row_major]);
+        let mut order: Vec<usize> = (0..size.len()).collect();
+        if let Some(out) = operands.outputs.first() {
+            order.sort_by_key(|&axis| std::cmp::Reverse(out.strides[axis].unsigned_abs()));
+        }
+        let permuted = |strides: &[isize; MAX_RANK]| {
+            let mut to = [0; MAX_RANK];
+            order.iter().enumerate().for_each(|(at, &axis)| to[at] = strides[axis]);
+            to
+        };
+        let lens: Vec<usize> = order.iter().map(|&axis| size[axis]).collect();
+        let mut strides: Vec<[isize; MAX_RANK]> = all.map(permuted).collect();
+        if !self.code.uses_index {
+            // Nobody reads the index: it must not keep axes apart.
+            strides.pop();
+            strides.push([0; MAX_RANK]);
+        }
+        for (k, strides) in strides[..operands.inputs.len()].iter_mut().enumerate() {
+            if self.code.input_type(k).is_none() {
+                *strides = [0; MAX_RANK];
+            }
+        }
+        let (space, _) = Space::new(&lens, strides, |_, _| false);
+        let largest = largest_box(&space, self.code.tile);
+        (space, largest)
+    }
+}
+
+/// Panics unless a call brings all operands and parameters that a program names.
+pub(crate) fn check_arity(code: &Code, inputs: &[RawView], outputs: Option<&[RawView]>, params: &[u64]) {
+    let [needs_inputs, needs_outputs, needs_params] = code.arity();
+    assert!(inputs.len() >= needs_inputs, "the program has {needs_inputs} inputs, not {}", inputs.len());
+    assert!(params.len() >= needs_params, "the program has {needs_params} parameters, not {}", params.len());
+    if let Some(outputs) = outputs {
+        assert_eq!(outputs.len(), needs_outputs, "the program has other outputs");
+    }
+}
+
+/// An inner axis of this length fills vectors well enough to be a tile alone, all broadcast operands being scalars.
+pub(crate) const LONG: usize = 256;
+
+/// The largest box of a space to be one tile of at most `tile` elements.
+fn largest_box(space: &Space, tile: usize) -> [usize; MAX_RANK] {
+    let mut largest = [1; MAX_RANK];
+    let Some(inner) = space.rank().checked_sub(1) else { return largest };
+    // An operand that lies across the others is read in square blocks: every cache line once.
+    let across = space.strides[..space.strides.len() - 1].iter().find_map(|strides| {
+        let lies_across = strides[inner].unsigned_abs() > 1 && space.lens[inner] >= 8;
+        (0..inner).find(|&axis| lies_across && strides[axis] == 1 && space.lens[axis] >= 8)
+    });
+    if let Some(axis) = across {
+        largest[axis] = 32;
+        largest[inner] = tile / 32;
+        return largest;
+    }
+    let mut room = tile;
+    for axis in (0..=inner).rev() {
+        largest[axis] = room.min(space.lens[axis]);
+        room /= space.lens[axis];
+        if room <= 1 || space.lens[axis] >= LONG {
+            break;
+        }
+    }
+    largest
 }

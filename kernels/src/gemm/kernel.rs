@@ -1,0 +1,200 @@
+//! What a level of SIMD offers to the five loops: micro-kernels and the two ways to pack a panel.
+
+use super::Float;
+use crate::simd::Level;
+
+/// `C[rows, cols] (+)= A[rows, k] B[k, cols]` for one register tile, the rows and the number of vectors across
+/// being fixed by the position in [`Kernels::tiles`].
+///
+/// Arguments: k; A and the step from one k to the next (its rows are adjacent); B and the step from one k to the
+/// next (its columns are adjacent, whole vectors of them are readable); C and its row stride; how many columns
+/// are written; whether to add to C or to overwrite it.
+///
+/// Every element is one chain of multiply-adds, k ascending, from zero: tiles of all sizes give the same bits.
+pub type Tile<T> = unsafe fn(usize, *const T, isize, *const T, isize, *mut T, isize, usize, bool);
+
+/// `out[p * width + j] = src(j, p)` for j < count and p < k, and 0 for count <= j < width where `width` exceeds
+/// `count`. Arguments: k, count, width, src, stride, out. The stride is that of p for [`Kernels::copy`] (j
+/// adjacent) and that of j for [`Kernels::transpose`] (p adjacent). At most [`Kernels::nr`] wide. `SLACK`
+/// elements after the panel may be overwritten.
+pub type Pack<T> = unsafe fn(usize, usize, usize, *const T, isize, *mut T);
+
+/// Inner products of the rows of a matrix with a vector; see [`super::small`].
+pub type RowsDot<T> = unsafe fn(super::small::Matrix<T>, *const T, *mut T);
+
+/// One run of adjacent elements to copy: where from, where to, how many.
+#[derive(Clone, Copy, Default)]
+pub struct Run {
+    /// Offset in the source, from that of the row.
+    pub from: u32,
+    /// Offset in the row of the output.
+    pub to: u32,
+    /// Elements.
+    pub len: u32,
+}
+
+/// Rows put together from runs: `out[r * pitch + run.to + i] = src[rows[r] + run.from + i]`. Arguments: src, rows,
+/// runs in ascending order of `to`, pitch, out. Up to [`SLACK`] elements are read past the end of a run and written
+/// past the end of a row.
+pub type Gather<T> = unsafe fn(*const T, &[usize], &[Run], usize, *mut T);
+
+/// Elements that packing may write past the end of a panel.
+pub const SLACK: usize = 16;
+
+/// The most columns a tile of any level has.
+pub const MAX_NR: usize = 32;
+/// The most rows a tile of any level has.
+pub const MAX_MR: usize = 14;
+
+/// The kernels of one level for one type.
+pub struct Kernels<T: 'static> {
+    /// `tiles[rows - 1][vectors - 1]`: one for each number of rows up to the largest, one or two vectors across.
+    pub tiles: &'static [[Tile<T>; 2]],
+    /// Elements of a vector.
+    pub lanes: usize,
+    /// Packs a panel whose columns (of B; rows of A) are adjacent in memory.
+    pub copy: Pack<T>,
+    /// Packs a panel whose k are adjacent in memory.
+    pub transpose: Pack<T>,
+    /// Puts rows together from runs.
+    pub gather: Gather<T>,
+    /// Matrix times vector.
+    pub rows_dot: RowsDot<T>,
+}
+
+impl<T: Float> Kernels<T> {
+    /// Rows of the largest tile.
+    pub fn mr(&self) -> usize {
+        self.tiles.len()
+    }
+
+    /// Columns of a tile of two vectors: the width of a packed panel of B.
+    pub fn nr(&self) -> usize {
+        2 * self.lanes
+    }
+
+    /// Packs one panel from any strides: `out[p * width + j] = src[j * along + p * down]`.
+    ///
+    /// # Safety
+    /// As [`Pack`], for the given strides.
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn pack(
+        &self,
+        k: usize,
+        count: usize,
+        width: usize,
+        src: *const T,
+        along: isize,
+        down: isize,
+        out: *mut T,
+    ) {
+        // SAFETY: the caller's promise, handed on; the general case reads exactly the elements (j, p).
+        unsafe {
+            if along == 1 {
+                (self.copy)(k, count, width, src, down, out);
+            } else if down == 1 {
+                (self.transpose)(k, count, width, src, along, out);
+            } else {
+                pack_any(k, count, width, src, along, down, out);
+            }
+        }
+    }
+}
+
+/// [`Kernels::pack`] in plain Rust.
+///
+/// # Safety
+/// As [`Pack`].
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+pub unsafe fn pack_any<T: Float>(
+    k: usize,
+    count: usize,
+    width: usize,
+    src: *const T,
+    along: isize,
+    down: isize,
+    out: *mut T,
+) {
+    for p in 0..k {
+        // SAFETY: p < k and j < count are inside what the caller vouches for; so is `width` per p in `out`.
+        unsafe {
+            let (src, out) = (src.offset(p as isize * down), out.add(p * width));
+            for j in 0..count {
+                *out.add(j) = *src.offset(j as isize * along);
+            }
+            for j in count..width {
+                *out.add(j) = T::ZERO;
+            }
+        }
+    }
+}
+
+/// [`Gather`]: the body that every level compiles for itself. Runs are copied in whole chunks, the excess being
+/// overwritten by the next run, so that the copies have constant lengths.
+///
+/// # Safety
+/// As [`Gather`].
+#[inline(always)]
+pub unsafe fn gather<T: Float>(src: *const T, rows: &[usize], runs: &[Run], pitch: usize, out: *mut T) {
+    let longest = runs.iter().map(|run| run.len).max().unwrap_or(0);
+    // SAFETY: handed on.
+    unsafe {
+        match longest {
+            0..=4 => gather_chunks::<T, 4>(src, rows, runs, pitch, out),
+            5..=8 => gather_chunks::<T, 8>(src, rows, runs, pitch, out),
+            _ => gather_chunks::<T, SLACK>(src, rows, runs, pitch, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gather_chunks<T: Float, const CHUNK: usize>(
+    src: *const T,
+    rows: &[usize],
+    runs: &[Run],
+    pitch: usize,
+    out: *mut T,
+) {
+    for (r, &row) in rows.iter().enumerate() {
+        for run in runs {
+            let (src, out) =
+                (src.wrapping_add(row + run.from as usize), out.wrapping_add(r * pitch + run.to as usize));
+            for at in (0..run.len as usize).step_by(CHUNK) {
+                // SAFETY: the caller vouches for the run and SLACK (>= CHUNK) elements on either side.
+                unsafe { out.add(at).cast::<[T; CHUNK]>().write(src.add(at).cast::<[T; CHUNK]>().read()) };
+            }
+        }
+    }
+}
+
+/// The kernels of `level` for f32.
+pub fn for_f32(level: Level) -> &'static Kernels<f32> {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => &super::avx512::F32,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => &super::avx2::F32,
+        _ => &super::portable::F32,
+    }
+}
+
+/// The kernels of `level` for f64.
+pub fn for_f64(level: Level) -> &'static Kernels<f64> {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => &super::avx512::F64,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => &super::avx2::F64,
+        _ => &super::portable::F64,
+    }
+}
+
+/// The table [`Kernels::tiles`] for a generic function `tile::<rows, vectors>`.
+macro_rules! tiles {
+    ($tile:path; $($rows:literal)*) => {{
+        use $tile as tile;
+        &[$([tile::<$rows, 1>, tile::<$rows, 2>]),*]
+    }};
+}
+pub(crate) use tiles;

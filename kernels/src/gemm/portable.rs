@@ -1,0 +1,124 @@
+//! Plain Rust: 4 rows by two vectors of 16 bytes, which compilers map to any machine's 128-bit registers.
+//!
+//! Multiply and add are two roundings here unless the build's target has a fused instruction: without one,
+//! `mul_add` would be a call into the C library for each element.
+
+use super::Float;
+use super::kernel::{self, Kernels, pack_any, tiles};
+use super::small;
+
+pub(crate) static F32: Kernels<f32> = Kernels {
+    tiles: tiles!(single::tile; 1 2 3 4),
+    lanes: 4,
+    copy: copy::<f32>,
+    transpose: transpose::<f32>,
+    gather: kernel::gather::<f32>,
+    rows_dot: rows_dot::<f32, 4>,
+};
+
+pub(crate) static F64: Kernels<f64> = Kernels {
+    tiles: tiles!(double::tile; 1 2 3 4),
+    lanes: 2,
+    copy: copy::<f64>,
+    transpose: transpose::<f64>,
+    gather: kernel::gather::<f64>,
+    rows_dot: rows_dot::<f64, 2>,
+};
+
+/// `a * b + c`, fused where the target has an instruction for it.
+#[inline(always)]
+fn multiply_add<T: Float>(a: T, b: T, c: T) -> T {
+    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// See [`crate::gemm::kernel::Tile`].
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(
+    k: usize,
+    a: *const T,
+    a_step: isize,
+    b: *const T,
+    b_step: isize,
+    c: *mut T,
+    c_stride: isize,
+    cols: usize,
+    accumulate: bool,
+) {
+    let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];
+    for p in 0..k as isize {
+        // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each of the k steps.
+        let (a, b) = unsafe {
+            (*a.offset(p * a_step).cast::<[T; ROWS]>(), *b.offset(p * b_step).cast::<[[T; LANES]; VECS]>())
+        };
+        for row in 0..ROWS {
+            for v in 0..VECS {
+                for lane in 0..LANES {
+                    sum[row][v][lane] = multiply_add(a[row], b[v][lane], sum[row][v][lane]);
+                }
+            }
+        }
+    }
+    for (row, sum) in sum.iter().enumerate() {
+        for (col, &value) in sum.as_flattened().iter().enumerate().take(cols) {
+            // SAFETY: the caller vouches for `cols` elements in each of ROWS rows of C.
+            unsafe {
+                let c = c.offset(row as isize * c_stride).add(col);
+                *c = if accumulate { *c + value } else { value };
+            }
+        }
+    }
+}
+
+unsafe fn copy<T: Float>(k: usize, count: usize, width: usize, src: *const T, stride: isize, out: *mut T) {
+    // SAFETY: handed on.
+    unsafe { pack_any(k, count, width, src, 1, stride, out) }
+}
+
+unsafe fn transpose<T: Float>(
+    k: usize,
+    count: usize,
+    width: usize,
+    src: *const T,
+    stride: isize,
+    out: *mut T,
+) {
+    // SAFETY: handed on.
+    unsafe { pack_any(k, count, width, src, stride, 1, out) }
+}
+
+unsafe fn rows_dot<T: Float, const LANES: usize>(matrix: small::Matrix<T>, x: *const T, y: *mut T) {
+    // SAFETY: handed on.
+    unsafe { small::rows_dot::<T, LANES>(matrix, x, y, multiply_add) }
+}
+
+macro_rules! tile {
+    ($t:ty, $lanes:literal) => {
+        /// See [`crate::gemm::kernel::Tile`].
+        #[allow(clippy::too_many_arguments)]
+        pub(super) unsafe fn tile<const ROWS: usize, const VECS: usize>(
+            k: usize,
+            a: *const $t,
+            a_step: isize,
+            b: *const $t,
+            b_step: isize,
+            c: *mut $t,
+            c_stride: isize,
+            cols: usize,
+            accumulate: bool,
+        ) {
+            // SAFETY: handed on.
+            unsafe {
+                super::tile::<$t, $lanes, ROWS, VECS>(k, a, a_step, b, b_step, c, c_stride, cols, accumulate)
+            }
+        }
+    };
+}
+
+mod single {
+    tile!(f32, 4);
+}
+
+mod double {
+    tile!(f64, 2);
+}

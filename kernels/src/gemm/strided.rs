@@ -1,0 +1,85 @@
+//! Matrices at any strides as operands of the five loops.
+
+use super::kernel::Kernels;
+use super::loops::{Left, Right, Target};
+use super::{Block, Epilogue, Float, SharedMut};
+use std::ops::Range;
+
+/// A matrix at any strides, on either side of the product.
+pub struct Strided<T> {
+    /// Element (0, 0).
+    pub ptr: *const T,
+    /// Strides along rows and columns.
+    pub strides: [isize; 2],
+    /// Whether the kernel may read it where it lies; else it is packed first.
+    pub in_place: bool,
+}
+
+// SAFETY: an address and numbers; it is read only in the unsafe functions of the five loops, whose callers vouch for it.
+unsafe impl<T: Sync> Sync for Strided<T> {}
+
+impl<T> Strided<T> {
+    fn at(&self, row: usize, col: usize) -> *const T {
+        self.ptr.wrapping_offset(row as isize * self.strides[0] + col as isize * self.strides[1])
+    }
+}
+
+impl<T: Float> Left<T> for Strided<T> {
+    fn in_place(&self, row: usize, k: usize) -> Option<(*const T, isize)> {
+        self.in_place.then(|| (self.at(row, k), self.strides[1]))
+    }
+
+    unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T) {
+        let [along, down] = self.strides;
+        let (count, src) = (rows.len(), self.at(rows.start, ks.start));
+        // SAFETY: handed on.
+        unsafe { kernels.pack(ks.len(), count, count, src, along, down, out) }
+    }
+}
+
+impl<T: Float> Right<T> for Strided<T> {
+    fn in_place(&self, k: usize, cols: Range<usize>) -> Option<(*const T, isize)> {
+        self.in_place.then(|| (self.at(k, cols.start), self.strides[0]))
+    }
+
+    unsafe fn pack(&self, kernels: &Kernels<T>, ks: Range<usize>, cols: Range<usize>, out: *mut T) {
+        let ([down, along], nr) = (self.strides, kernels.nr());
+        for col in cols.clone().step_by(nr) {
+            let count = nr.min(cols.end - col);
+            if self.in_place && count.is_multiple_of(kernels.lanes) {
+                continue;
+            }
+            let out = out.wrapping_add((col - cols.start) * ks.len());
+            // SAFETY: handed on; panels before this one take (col - cols.start) columns.
+            unsafe { kernels.pack(ks.len(), count, nr, self.at(ks.start, col), along, down, out) }
+        }
+    }
+}
+
+/// A contiguous product and what to call on its finished blocks.
+pub struct Contiguous<'a, T> {
+    /// Element (0, 0).
+    pub ptr: SharedMut<T>,
+    /// Elements per row.
+    pub cols: usize,
+    /// Its index, for the epilogue.
+    pub batch: usize,
+    /// The epilogue.
+    pub epilogue: Epilogue<'a>,
+}
+
+impl<T: Float> Target<T> for Contiguous<'_, T> {
+    fn in_place(&self, row: usize, cols: Range<usize>) -> Option<(*mut T, isize)> {
+        Some((self.ptr.at(row * self.cols + cols.start), self.cols as isize))
+    }
+
+    unsafe fn scatter(&self, _: Range<usize>, _: Range<usize>, _: *const T, _: bool) {
+        unreachable!("every tile is in place");
+    }
+
+    fn finish(&self, rows: Range<usize>, cols: Range<usize>) {
+        if let Some(epilogue) = self.epilogue {
+            epilogue(Block { batch: self.batch, rows, cols });
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Moving boxes of elements between strided memory and tiles. Types do not matter here, only sizes.
+
+/// The axes of a box that have more than one element, outermost first: lengths, and strides in elements.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a> {
+    pub lens: &'a [usize],
+    pub strides: &'a [isize],
+}
+
+impl<'a> Strided<'a> {
+    fn inner(self) -> Strided<'a> {
+        Strided { lens: &self.lens[1..], strides: &self.strides[1..] }
+    }
+}
+
+/// Copies the box at `src` to `dst`, contiguous and row-major.
+///
+/// # Safety
+/// Every element of the box is readable, `dst` is writable for as many, both are aligned to `size` (1, 4 or 8),
+/// and they do not overlap.
+pub(super) unsafe fn gather(size: usize, dst: *mut u8, src: *const u8, of: Strided) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match size {
+            1 => gather_box::<u8>(dst, src, of),
+            4 => gather_box::<u32>(dst.cast(), src.cast(), of),
+            _ => gather_box::<u64>(dst.cast(), src.cast(), of),
+        }
+    }
+}
+
+/// Copies `src`, contiguous and row-major, to the box at `dst`.
+///
+/// # Safety
+/// As [`gather`], the other way round.
+pub(super) unsafe fn scatter(size: usize, dst: *mut u8, src: *const u8, of: Strided) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match size {
+            1 => scatter_box::<u8>(dst, src, of),
+            4 => scatter_box::<u32>(dst.cast(), src.cast(), of),
+            _ => scatter_box::<u64>(dst.cast(), src.cast(), of),
+        }
+    }
+}
+
+/// Writes the element at `src` to every element of `dst`, contiguous.
+///
+/// # Safety
+/// `src` is readable and `dst` writable for `n` elements, both aligned to `size` (1, 4 or 8).
+pub(super) unsafe fn fill(size: usize, dst: *mut u8, src: *const u8, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match size {
+            1 => std::slice::from_raw_parts_mut(dst, n).fill(*src),
+            4 => std::slice::from_raw_parts_mut(dst.cast::<u32>(), n).fill(*src.cast()),
+            _ => std::slice::from_raw_parts_mut(dst.cast::<u64>(), n).fill(*src.cast()),
+        }
+    }
+}
+
+/// # Safety
+/// As [`gather`].
+unsafe fn gather_box<T: Copy>(dst: *mut T, src: *const T, of: Strided) {
+    // SAFETY: every offset below is that of an element of the box, or of its place in the tile.
+    unsafe {
+        match (of.lens, of.strides) {
+            ([], _) => *dst = *src,
+            (&[n], &[1]) => std::ptr::copy_nonoverlapping(src, dst, n),
+            (&[n], &[0]) => std::slice::from_raw_parts_mut(dst, n).fill(*src),
+            (&[n], &[s]) => (0..n).for_each(|i| *dst.add(i) = *src.offset(i as isize * s)),
+            (&[m, n], &[1, s]) => {
+                // A transposed block: read along memory, write across the tile.
+                for j in 0..n {
+                    let row = src.offset(j as isize * s);
+                    (0..m).for_each(|i| *dst.add(i * n + j) = *row.add(i));
+                }
+            }
+            _ => {
+                let inner: usize = of.lens[1..].iter().product();
+                gather_box(dst, src, of.inner());
+                for i in 1..of.lens[0] {
+                    let row = dst.add(i * inner);
+                    if of.strides[0] == 0 {
+                        std::ptr::copy_nonoverlapping(dst, row, inner);
+                    } else {
+                        gather_box(row, src.offset(i as isize * of.strides[0]), of.inner());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`scatter`].
+unsafe fn scatter_box<T: Copy>(dst: *mut T, src: *const T, of: Strided) {
+    // SAFETY: every offset below is that of an element of the box, or of its place in the tile.
+    unsafe {
+        match (of.lens, of.strides) {
+            ([], _) => *dst = *src,
+            (&[n], &[1]) => std::ptr::copy_nonoverlapping(src, dst, n),
+            (&[n], &[s]) => (0..n).for_each(|i| *dst.offset(i as isize * s) = *src.add(i)),
+            _ => {
+                let inner: usize = of.lens[1..].iter().product();
+                for i in 0..of.lens[0] {
+                    scatter_box(dst.offset(i as isize * of.strides[0]), src.add(i * inner), of.inner());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! The tile interpreter: runs the steps of a program over boxes of a space, one box after another.
+
+use std::cell::RefCell;
+
+use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
+use super::copy::{self, Strided};
+use super::loops::Loop;
+use super::space::Space;
+use super::table;
+use crate::program::Random;
+use crate::simd::Level;
+use crate::{DType, MAX_RANK, RawView, random};
+
+/// How a tile gets at an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// One element for the whole box.
+    Scalar,
+    /// Contiguous in the box: in place.
+    Direct,
+    /// Copied to or from a slot. An input that a tile overwrites must be copied again each time.
+    Copied { cache: bool },
+}
+
+/// An input or output operand of a run.
+struct Operand {
+    view: RawView,
+    value: ValueId,
+    size: usize,
+    mode: Mode,
+}
+
+/// A step with everything decided that does not change from tile to tile.
+#[derive(Clone, Copy)]
+enum Bound {
+    /// A loop; over one element if all its operands are scalars.
+    Loop { run: Loop, dst: ValueId, args: [ValueId; 3], scalar: bool },
+    /// Row-major indices.
+    Index { dst: ValueId, dtype: DType },
+    /// Random numbers.
+    Random { dst: ValueId, dtype: DType, kind: Random, seed: u64, draw: u64 },
+    /// A value copied to the output operand with this number.
+    Store { output: usize },
+}
+
+/// A program bound to operands, and to boxes of a certain form.
+pub(crate) struct Plan<'a> {
+    code: &'a Code,
+    space: &'a Space,
+    level: Level,
+    inputs: Vec<Operand>,
+    outputs: Vec<Operand>,
+    /// Steps that depend on parameters only, and all others.
+    constant: Vec<Bound>,
+    steps: Vec<Bound>,
+    /// Whether each value is one element for the whole box.
+    scalar: Vec<bool>,
+    /// The axes along which boxes have more than one element.
+    axes: Vec<usize>,
+    /// Strides of the row-major index, and its value at the origin.
+    index: ([isize; MAX_RANK], u64),
+    params: &'a [u64],
+}
+
+/// What a run gives to a plan: operands in the order of the space's strides (inputs, outputs, the index).
+pub(crate) struct Operands<'a> {
+    pub(crate) inputs: &'a [RawView],
+    pub(crate) outputs: &'a [RawView],
+    pub(crate) params: &'a [u64],
+    pub(crate) index_start: u64,
+}
+
+impl<'a> Plan<'a> {
+    /// Binds `code` to operands, for boxes of at most `chunk` elements along each axis of `space`. A box smaller than
+    /// that along one axis has length 1 along the axes outside.
+    pub(crate) fn new(
+        code: &'a Code,
+        space: &'a Space,
+        chunk: &[usize; MAX_RANK],
+        operands: &Operands<'a>,
+        level: Level,
+    ) -> Plan<'a> {
+        let mut plan = Plan {
+            code,
+            space,
+            level,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            constant: Vec::new(),
+            steps: Vec::with_capacity(code.steps.len()),
+            scalar: vec![false; code.values.len()],
+            axes: (0..space.rank()).filter(|&axis| chunk[axis] > 1).collect(),
+            index: (space.strides[space.strides.len() - 1], operands.index_start),
+            params: operands.params,
+        };
+        plan.bind_operands(chunk, operands);
+        plan.bind_steps();
+        plan
+    }
+
+    fn bind_operands(&mut self, chunk: &[usize; MAX_RANK], operands: &Operands) {
+        let code = self.code;
+        let operand = |plan: &Plan, at: usize, ptr: *mut u8, value: ValueId| {
+            let strides = plan.space.strides[at];
+            let size = code.values[value].dtype.size();
+            Operand { view: RawView { ptr, strides }, value, size, mode: plan.mode(&strides, chunk) }
+        };
+        for (k, view) in operands.outputs.iter().enumerate() {
+            let mut output = operand(self, operands.inputs.len() + k, view.ptr, code.outputs[k]);
+            let computed = matches!(code.values[output.value].source, Source::Step(_));
+            let twice = self.outputs.iter().any(|other| other.value == output.value);
+            if output.mode == Mode::Scalar {
+                output.mode = Mode::Direct;
+            }
+            if !computed || twice {
+                output.mode = Mode::Copied { cache: false };
+            }
+            self.outputs.push(output);
+        }
+        for (value, info) in code.values.iter().enumerate() {
+            match info.source {
+                Source::Input(k) => {
+                    let mut input = operand(self, k, operands.inputs[k].ptr, value);
+                    let overwritten = self.outputs.iter().any(|out| {
+                        let written = match code.values[out.value].source {
+                            Source::Step(step) => step,
+                            _ => usize::MAX,
+                        };
+                        out.view.ptr == input.view.ptr && info.last_use >= written
+                    });
+                    if overwritten {
+                        input.mode = Mode::Copied { cache: false };
+                    }
+                    self.scalar[value] = input.mode == Mode::Scalar;
+                    self.inputs.push(input);
+                }
+                Source::Param(_) => self.scalar[value] = true,
+                Source::Step(_) => {}
+            }
+        }
+    }
+
+    /// How a box with these chunks sees an operand.
+    fn mode(&self, strides: &[isize; MAX_RANK], chunk: &[usize; MAX_RANK]) -> Mode {
+        if self.axes.iter().all(|&axis| strides[axis] == 0) {
+            return Mode::Scalar;
+        }
+        let (mut expected, mut whole) = (1, true);
+        for &axis in self.axes.iter().rev() {
+            if !whole || strides[axis] != expected {
+                return Mode::Copied { cache: true };
+            }
+            expected *= chunk[axis] as isize;
+            whole = chunk[axis] == self.space.lens[axis];
+        }
+        Mode::Direct
+    }
+
+    fn bind_steps(&mut self) {
+        let mut constant: Vec<bool> =
+            self.code.values.iter().map(|v| matches!(v.source, Source::Param(_))).collect();
+        for step in &self.code.steps {
+            let args = &step.args[..step.arity];
+            let scalars = std::array::from_fn::<bool, 3, _>(|i| i < args.len() && self.scalar[args[i]]);
+            let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
+            let dtype = self.code.values[step.dst].dtype;
+            let run = match step.op {
+                Op::Unary(op) => table::unary(op, step.operand, self.level),
+                Op::Binary(op) => table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]),
+                Op::Select => table::select(step.operand, self.level, scalars),
+                Op::Cast => table::cast(step.operand, dtype, self.level),
+                Op::Index => {
+                    self.steps.push(Bound::Index { dst: step.dst, dtype });
+                    self.push_stores(step.dst);
+                    continue;
+                }
+                Op::Random { kind, seed, draw } => {
+                    let (seed, draw) = (self.params[seed], self.params[draw]);
+                    self.steps.push(Bound::Random { dst: step.dst, dtype, kind, seed, draw });
+                    self.push_stores(step.dst);
+                    continue;
+                }
+            };
+            self.scalar[step.dst] = all;
+            constant[step.dst] = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
+            let bound = Bound::Loop { run, dst: step.dst, args: step.args, scalar: all };
+            if constant[step.dst] {
+                self.constant.push(bound)
+            } else {
+                self.steps.push(bound)
+            }
+            self.push_stores(step.dst);
+        }
+        for output in 0..self.outputs.len() {
+            if !matches!(self.code.values[self.outputs[output].value].source, Source::Step(_)) {
+                self.steps.push(Bound::Store { output });
+            }
+        }
+    }
+
+    /// Right after a value is known, copies it to the outputs that it was not written to directly.
+    fn push_stores(&mut self, value: ValueId) {
+        for (output, operand) in self.outputs.iter_mut().enumerate().filter(|(_, o)| o.value == value) {
+            if self.scalar[value] {
+                operand.mode = Mode::Copied { cache: false };
+            }
+            if operand.mode != Mode::Direct {
+                self.steps.push(Bound::Store { output });
+            }
+        }
+    }
+}
+
+/// One thread's registers for a plan.
+pub(crate) struct Worker<'a> {
+    plan: &'a Plan<'a>,
+    /// Where each value is at present.
+    at: Vec<*mut u8>,
+    /// The elements that are the same for all boxes.
+    constants: Vec<u64>,
+    scratch: Vec<u8>,
+    /// Which box of each input its slot holds: address and lengths.
+    held: Vec<(*mut u8, [usize; MAX_RANK])>,
+}
+
+/// A slot and a gap, so that equal offsets of two slots do not compete for the same cache set.
+const SLOT_STEP: usize = SLOT_BYTES + 128;
+/// Slots start at cache lines.
+const LINE: usize = 64;
+
+thread_local! {
+    /// Scratch memory that a finished worker left for the next one on this thread.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        SPARE.set(std::mem::take(&mut self.scratch));
+    }
+}
+
+impl<'a> Worker<'a> {
+    /// Registers for `plan` on the calling thread.
+    pub(crate) fn new(plan: &'a Plan<'a>) -> Worker<'a> {
+        let code = plan.code;
+        let mut scratch = SPARE.take();
+        // One slot more than the program has, for scalars spread out by `spread`.
+        let bytes = (code.slots + 1) * SLOT_STEP + LINE;
+        if scratch.len() < bytes {
+            scratch.resize(bytes, 0);
+        }
+        let mut worker = Worker {
+            plan,
+            at: Vec::with_capacity(code.values.len()),
+            constants: vec![0; code.values.len()],
+            scratch,
+            held: vec![(std::ptr::null_mut(), [0; MAX_RANK]); plan.inputs.len()],
+        };
+        for (value, info) in code.values.iter().enumerate() {
+            if let Source::Param(k) = info.source {
+                worker.constants[value] = param_bits(info.dtype, plan.params[k]);
+            }
+            let is_input = matches!(info.source, Source::Input(_));
+            let at = if plan.scalar[value] && !is_input {
+                (&raw mut worker.constants[value]).cast()
+            } else {
+                worker.slot(info.slot)
+            };
+            worker.at.push(at);
+        }
+        for &step in &plan.constant {
+            // SAFETY: constant steps read and write single elements in `constants`.
+            unsafe { worker.step(step, &[0; MAX_RANK], &[1; MAX_RANK], 1) }
+        }
+        worker
+    }
+
+    fn slot(&mut self, slot: usize) -> *mut u8 {
+        debug_assert!((slot + 1) * SLOT_STEP + LINE <= self.scratch.len());
+        let base = self.scratch.as_mut_ptr();
+        base.wrapping_add(base.align_offset(LINE) + slot * SLOT_STEP)
+    }
+
+    /// Runs the program over the box with this start and these lengths.
+    ///
+    /// # Safety
+    /// The operands may be read and written there, and the box is of the form that the plan was made for.
+    pub(crate) unsafe fn eval(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
+        let n = self.plan.axes.iter().map(|&axis| size[axis]).product();
+        debug_assert!(n <= self.plan.code.tile);
+        let rank = self.plan.space.rank();
+        for (k, input) in self.plan.inputs.iter().enumerate() {
+            let ptr = address(input, start, rank);
+            self.at[input.value] = ptr;
+            if let Mode::Copied { cache } = input.mode {
+                let slot = self.slot(self.plan.code.values[input.value].slot);
+                if !cache || self.held[k] != (ptr, *size) {
+                    self.held[k] = (ptr, *size);
+                    // SAFETY: the box of the input is readable; the slot has room for a tile.
+                    unsafe { self.with_box(input, size, |of| copy::gather(input.size, slot, ptr, of)) };
+                }
+                self.at[input.value] = slot;
+            }
+        }
+        for output in self.plan.outputs.iter().filter(|o| o.mode == Mode::Direct) {
+            self.at[output.value] = address(output, start, rank);
+        }
+        for &step in &self.plan.steps {
+            // SAFETY: all operands stand at their places for this box.
+            unsafe { self.step(step, start, size, n) };
+        }
+    }
+
+    /// The value of output `k` of the last box, contiguous; a scalar is spread out over the box.
+    ///
+    /// # Safety
+    /// A box was evaluated, with `n` elements.
+    pub(crate) unsafe fn output(&mut self, k: usize, n: usize) -> *const u8 {
+        let value = self.plan.code.outputs[k];
+        if !self.plan.scalar[value] {
+            return self.at[value];
+        }
+        let (from, to) = (self.at[value], self.slot(self.plan.code.slots));
+        // SAFETY: a scalar is one readable element; the last slot is for this.
+        unsafe { copy::fill(self.plan.code.values[value].dtype.size(), to, from, n) };
+        to
+    }
+
+    /// # Safety
+    /// The values that the step reads stand at `at`, and its result has room for `n` elements.
+    unsafe fn step(&mut self, step: Bound, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK], n: usize) {
+        match step {
+            // SAFETY: the caller's promise; the loop was chosen for these types, and `place` keeps results and
+            // operands apart.
+            Bound::Loop { run, dst, args: [a, b, c], scalar } => unsafe {
+                run(self.at[dst], self.at[a], self.at[b], self.at[c], if scalar { 1 } else { n })
+            },
+            Bound::Index { dst, dtype } => {
+                let at = self.at[dst];
+                self.index_runs(start, size, |done, first, step, len| {
+                    for i in 0..len {
+                        let index = first.wrapping_add((step as u64).wrapping_mul(i as u64));
+                        // SAFETY: the result has room for all elements of the box.
+                        unsafe { write_index(dtype, at, done + i, index) };
+                    }
+                });
+            }
+            Bound::Random { dst, dtype, kind, seed, draw } => {
+                let (at, level) = (self.at[dst], self.plan.level);
+                self.index_runs(start, size, |done, first, step, len| {
+                    let (pieces, of) = if step == 1 { (1, len) } else { (len, 1) };
+                    for i in 0..pieces {
+                        let index = first.wrapping_add((step as u64).wrapping_mul(i as u64));
+                        // SAFETY: the result has room for all elements of the box.
+                        unsafe {
+                            let dst = at.add((done + i) * dtype.size());
+                            random::fill(level, kind, dtype, [seed, draw], index, dst, of);
+                        }
+                    }
+                });
+            }
+            Bound::Store { output } => {
+                let output = &self.plan.outputs[output];
+                let to = address(output, start, self.plan.space.rank());
+                let mut from = self.at[output.value];
+                if self.plan.scalar[output.value] {
+                    let spread = self.slot(self.plan.code.slots);
+                    // SAFETY: a scalar is one readable element; the last slot is for this.
+                    unsafe { copy::fill(output.size, spread, from, n) };
+                    from = spread;
+                }
+                // SAFETY: the box of the output is writable, and the value is a whole tile.
+                unsafe { self.with_box(output, size, |of| copy::scatter(output.size, to, from, of)) };
+            }
+        }
+    }
+
+    /// Calls `f` with the lengths and the operand's strides of a box.
+    ///
+    /// # Safety
+    /// That of what `f` does.
+    unsafe fn with_box(&self, operand: &Operand, size: &[usize; MAX_RANK], f: impl FnOnce(Strided)) {
+        let (mut lens, mut strides, mut rank) = ([0; MAX_RANK], [0; MAX_RANK], 0);
+        for &axis in &self.plan.axes {
+            let stride = operand.view.strides[axis];
+            if size[axis] == 1 {
+                continue;
+            }
+            if rank > 0 && strides[rank - 1] == stride * size[axis] as isize {
+                lens[rank - 1] *= size[axis];
+                strides[rank - 1] = stride;
+            } else {
+                (lens[rank], strides[rank]) = (size[axis], stride);
+                rank += 1;
+            }
+        }
+        f(Strided { lens: &lens[..rank], strides: &strides[..rank] });
+    }
+
+    /// Calls `f(elements before, first index, step, length)` for every run along the innermost axis of a box.
+    fn index_runs(
+        &self,
+        start: &[usize; MAX_RANK],
+        size: &[usize; MAX_RANK],
+        f: impl Fn(usize, u64, isize, usize),
+    ) {
+        let (strides, mut first) = self.plan.index;
+        for axis in 0..self.plan.space.rank() {
+            first = first.wrapping_add((start[axis] as u64).wrapping_mul(strides[axis] as u64));
+        }
+        let Some((&inner, outer)) = self.plan.axes.split_last() else { return f(0, first, 1, 1) };
+        let rows: usize = outer.iter().map(|&axis| size[axis]).product();
+        for row in 0..rows {
+            let (mut rest, mut index) = (row, first);
+            for &axis in outer.iter().rev() {
+                let step = (rest % size[axis]) as u64;
+                index = index.wrapping_add(step.wrapping_mul(strides[axis] as u64));
+                rest /= size[axis];
+            }
+            f(row * size[inner], index, strides[inner], size[inner]);
+        }
+    }
+}
+
+fn address(operand: &Operand, start: &[usize; MAX_RANK], rank: usize) -> *mut u8 {
+    let offset: isize = (0..rank).map(|axis| start[axis] as isize * operand.view.strides[axis]).sum();
+    operand.view.ptr.wrapping_offset(offset * operand.size as isize)
+}
+
+/// The element that a parameter is, in the first bytes.
+fn param_bits(dtype: DType, param: u64) -> u64 {
+    let bytes = match dtype {
+        DType::F32 => (f64::from_bits(param) as f32).to_bits() as u64,
+        DType::F64 => param,
+        DType::I32 | DType::U32 => param as u32 as u64,
+        DType::Bool => (param != 0) as u64,
+    };
+    // Elements are read at the address of the word: the low bytes must come first.
+    if cfg!(target_endian = "big") { bytes << (64 - 8 * dtype.size()) } else { bytes }
+}
+
+/// # Safety
+/// `at` has an element `i` of type `dtype`.
+unsafe fn write_index(dtype: DType, at: *mut u8, i: usize, index: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match dtype {
+            DType::F32 => *at.cast::<f32>().add(i) = index as f32,
+            DType::F64 => *at.cast::<f64>().add(i) = index as f64,
+            DType::I32 => *at.cast::<i32>().add(i) = index as i32,
+            DType::U32 => *at.cast::<u32>().add(i) = index as u32,
+            DType::Bool => *at.add(i) = (index != 0) as u8,
+        }
+    }
+}
