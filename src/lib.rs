@@ -14,6 +14,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 mod rng;
+pub mod schedule;
 mod shape;
 mod tensor;
 
