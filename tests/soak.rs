@@ -31,17 +31,17 @@ fn resident() -> Option<usize> {
 #[test]
 fn ten_thousand_gan_steps_in_flat_memory() -> Result<()> {
     let mut rng = Rng::seed(3);
-    let (g, d) = (Net::new([8, 32, 16], &mut rng), Net::new([16, 32, 1], &mut rng));
+    let (g, d) = (Net::new([64, 256, 128], &mut rng), Net::new([128, 256, 1], &mut rng));
     let mut opt_g = Adam::new(g.params(), 1e-3).betas(0.5, 0.999);
     let mut opt_d = Adam::new(d.params(), 1e-3).betas(0.5, 0.999);
     let mut total = Tensor::from(0.0f32);
     let mut early = None;
     for step in 1..=10_000 {
-        let real = rng.normal([32, 16]);
-        let fake = g.forward(&rng.normal([32, 8])).stop_grad();
+        let real = rng.normal([32, 128]);
+        let fake = g.forward(&rng.normal([32, 64])).stop_grad();
         let loss_d = (-d.forward(&real)).softplus().mean(..) + d.forward(&fake).softplus().mean(..);
         opt_d.step(&loss_d)?;
-        let loss_g = (-d.forward(&g.forward(&rng.normal([32, 8])))).softplus().mean(..);
+        let loss_g = (-d.forward(&g.forward(&rng.normal([32, 64])))).softplus().mean(..);
         opt_g.step(&loss_g)?;
         // The classic leak: a running total that holds every step's graph.
         total = total + loss_d + loss_g;
