@@ -6,6 +6,7 @@ mod fold;
 mod forward;
 mod input_grad;
 mod patches;
+mod pixelwise;
 mod weight_grad;
 
 use crate::gemm::Float;
@@ -50,7 +51,7 @@ pub struct ConvBlock {
     pub pixels: Range<usize>,
 }
 
-/// What [`forward`] and [`input_grad`] call on each finished block.
+/// What [`forward()`] and [`input_grad()`] call on each finished block.
 pub type ConvEpilogue<'a> = Option<&'a (dyn Fn(ConvBlock) + Sync)>;
 
 impl Conv {
@@ -107,7 +108,7 @@ impl Conv {
     }
 }
 
-/// Safe form of [`forward`]: `y = x ⋆ w`.
+/// Safe form of [`forward()`]: `y = x ⋆ w`.
 ///
 /// # Panics
 /// If a slice has another length than its shape, channels are not multiples of `groups`, or a stride or dilation is 0.
@@ -118,7 +119,7 @@ pub fn conv<T: Float>(c: &Conv, x: &[T], w: &[T], y: &mut [T]) {
     unsafe { forward(c, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), None) }
 }
 
-/// Safe form of [`input_grad`]: the gradient of x from that of y.
+/// Safe form of [`input_grad()`]: the gradient of x from that of y.
 ///
 /// # Panics
 /// As [`conv`].
@@ -129,7 +130,7 @@ pub fn conv_input<T: Float>(c: &Conv, dy: &[T], w: &[T], dx: &mut [T]) {
     unsafe { input_grad(c, dy.as_ptr(), w.as_ptr(), dx.as_mut_ptr(), None) }
 }
 
-/// Safe form of [`weight_grad`]: the gradient of w from that of y.
+/// Safe form of [`weight_grad()`]: the gradient of w from that of y.
 ///
 /// # Panics
 /// As [`conv`].
@@ -153,6 +154,8 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
     unsafe {
         if dense::applies(c) {
             dense::forward(c, x, w, y, epilogue);
+        } else if pixelwise::applies(c) {
+            pixelwise::forward(c, x, w, y, epilogue);
         } else {
             forward::run(c, x, w, y, epilogue);
         }
@@ -162,7 +165,7 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
 /// `dx[i] = sum dy[o] w[k]` over all o, k with `o * stride - padding + k * dilation = i`: transposed convolution.
 ///
 /// # Safety
-/// As [`forward`], with dx in place of y.
+/// As [`forward()`], with dx in place of y.
 pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
     if c.x_len() == 0 {
         return;
@@ -171,6 +174,8 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
     unsafe {
         if dense::applies(c) {
             dense::input_grad(c, dy, w, dx, epilogue);
+        } else if pixelwise::applies(c) {
+            pixelwise::input_grad(c, dy, w, dx, epilogue);
         } else if fold::applies(c) {
             fold::run(c, dy, w, dx, epilogue);
         } else {
@@ -182,7 +187,7 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
 /// `dw[k] = sum_o x[o * stride - padding + k * dilation] dy[o]`, summed over the batch.
 ///
 /// # Safety
-/// As [`forward`], with dw in place of y.
+/// As [`forward()`], with dw in place of y.
 pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
     if c.w_len() == 0 {
         return;
