@@ -1,5 +1,13 @@
 //! Two-dimensional cross-correlation in its three forms: forward, input gradient (which is transposed
 //! convolution) and weight gradient. Activations are contiguous NCHW, weights `[out, in / groups, kh, kw]`.
+//!
+//! All run in the five loops of [`crate::gemm`]. `patches` packs images straight into panels; `forward`, `input_grad`
+//! and `weight_grad` say what the rows, the columns and the sums of their products are. Three special geometries go
+//! other ways: `dense` (the kernel covers the input: one product over the batch), `pixelwise` (1 × 1 kernels: products
+//! on the planes as they lie) and `fold` (input gradient of few channels). The way, and with it the order of every
+//! sum, depends on the geometry alone.
+//!
+//! Padding is zeros that take part in the sums, so an infinity that meets one gives NaN (except in `fold`).
 
 mod dense;
 mod fold;
