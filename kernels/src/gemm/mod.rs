@@ -1,4 +1,14 @@
 //! Matrix multiplication: `C[b, m, n] = sum_k A[b, m, k] B[b, k, n]`, C contiguous, A and B of any strides.
+//!
+//! Where to read on: `loops` holds the five loops and the sizes of their blocks, `kernel` what a level of SIMD offers
+//! them (with `avx512`, `avx2` and `portable`, a micro-kernel and the packing each), `strided` the operands, `tasks`
+//! the cut into parallel tasks, `small` the products of a matrix and a vector.
+//!
+//! # Order of the sums
+//! For m, n > 1, k is cut into equal blocks, as few as have at most 512 each; each block is one chain of fused
+//! multiply-adds, k ascending, and the blocks are added in order. For m = 1 or n = 1 the sum runs in as many lanes as
+//! a vector has (see `small`). Nothing else has an influence: not strides, not packing, not tiles, not threads. The
+//! portable level rounds products before it adds them, unless the target has a fused instruction.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
