@@ -159,18 +159,26 @@ impl Tensor {
         o.check("conv_transpose2d", self, weight);
         let (s, k) = (self.shape(), weight.shape());
         if s[1] != k[0] || !k[0].is_multiple_of(o.groups) {
-            let rule = format!("x {s} has {} channels; weight {k} takes {} in {} groups", s[1], k[0], o.groups);
+            let rule =
+                format!("x {s} has {} channels; weight {k} takes {} in {} groups", s[1], k[0], o.groups);
             fail(BuildError::new("conv_transpose2d", rule));
         }
         let output = [0, 1].map(|i| {
             if o.output_padding[i] >= o.stride[i].max(o.dilation[i]) {
-                let rule = format!("output padding {} must be less than the stride or the dilation", o.output_padding[i]);
+                let rule = format!(
+                    "output padding {} must be less than the stride or the dilation",
+                    o.output_padding[i]
+                );
                 fail(BuildError::new("conv_transpose2d", rule));
             }
             let full = s[2 + i].saturating_sub(1).saturating_mul(o.stride[i]);
-            let full = full.saturating_add(reach(k[2 + i], o.dilation[i])).saturating_add(o.output_padding[i]);
+            let full =
+                full.saturating_add(reach(k[2 + i], o.dilation[i])).saturating_add(o.output_padding[i]);
             full.checked_sub(2 * o.padding[i]).filter(|&d| d > 0 && s[2 + i] > 0).unwrap_or_else(|| {
-                fail(BuildError::new("conv_transpose2d", format!("the output is empty: x {s}, weight {k}, {o:?}")))
+                fail(BuildError::new(
+                    "conv_transpose2d",
+                    format!("the output is empty: x {s}, weight {k}, {o:?}"),
+                ))
             })
         });
         let c = Conv {

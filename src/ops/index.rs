@@ -147,7 +147,10 @@ impl Tensor {
     pub fn topk(&self, k: usize, axis: isize) -> (Tensor, Tensor) {
         let at = axis_arg("topk", axis, self.rank());
         if k > self.shape()[at] {
-            fail(BuildError::new("topk", format!("k = {k} of only {} along axis {axis} of {}", self.shape()[at], self.shape())));
+            fail(BuildError::new(
+                "topk",
+                format!("k = {k} of only {} along axis {axis} of {}", self.shape()[at], self.shape()),
+            ));
         }
         let order = argsort(self, axis, true).slice(axis, 0..k as isize);
         (self.gather(axis, &order), order)

@@ -53,7 +53,8 @@ impl Tensor {
     #[track_caller]
     pub fn pad(&self, widths: &[(usize, usize)]) -> Tensor {
         if widths.len() != self.rank() {
-            let rule = format!("{} pairs of widths for shape {}: one for each axis", widths.len(), self.shape());
+            let rule =
+                format!("{} pairs of widths for shape {}: one for each axis", widths.len(), self.shape());
             fail(BuildError::new("pad", rule));
         }
         let mut spec = PadSpec { before: [0; MAX_RANK], after: [0; MAX_RANK], between: [0; MAX_RANK] };
@@ -126,7 +127,10 @@ impl Tensor {
         let axis = axis_arg("split", axis, self.rank());
         let n = self.shape()[axis];
         if sizes.iter().fold(0usize, |a, &b| a.saturating_add(b)) != n {
-            fail(BuildError::new("split", format!("sizes {sizes:?} do not add up to {n}, axis {axis} of {}", self.shape())));
+            fail(BuildError::new(
+                "split",
+                format!("sizes {sizes:?} do not add up to {n}, axis {axis} of {}", self.shape()),
+            ));
         }
         let mut start = 0isize;
         let mut parts = Vec::with_capacity(sizes.len());
@@ -160,7 +164,10 @@ impl Tensor {
     pub fn tile(&self, counts: impl ToNumbers) -> Tensor {
         let counts = crate::shape::shape_arg("tile", counts);
         if counts.rank() < self.rank() {
-            fail(BuildError::new("tile", format!("counts {counts} for shape {}: one for each axis", self.shape())));
+            fail(BuildError::new(
+                "tile",
+                format!("counts {counts} for shape {}: one for each axis", self.shape()),
+            ));
         }
         let lead = counts.rank() - self.rank();
         let extent = |i: usize| if i < lead { 1 } else { self.shape()[i - lead] };

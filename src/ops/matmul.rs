@@ -24,7 +24,8 @@ impl Tensor {
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
         let mismatch = |rule: &str| -> ! {
-            let text = format!("{rule}: {} {} × {} {}", self.dtype(), self.shape(), other.dtype(), other.shape());
+            let text =
+                format!("{rule}: {} {} × {} {}", self.dtype(), self.shape(), other.dtype(), other.shape());
             fail(BuildError::new("matmul", text))
         };
         if self.dtype() != other.dtype() || !self.dtype().is_float() {
@@ -38,7 +39,9 @@ impl Tensor {
         let (m, k) = (a.shape()[a.rank() - 2], a.shape()[a.rank() - 1]);
         let (l, n) = (b.shape()[b.rank() - 2], b.shape()[b.rank() - 1]);
         if k != l {
-            mismatch("the inner extents differ: the last of the left must equal the last but one of the right");
+            mismatch(
+                "the inner extents differ: the last of the left must equal the last but one of the right",
+            );
         }
         let batch = Shape::of(&a.shape()[..a.rank() - 2]).broadcast(&Shape::of(&b.shape()[..b.rank() - 2]));
         let Some(batch) = batch else { mismatch("the leading axes do not broadcast") };

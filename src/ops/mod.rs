@@ -171,10 +171,9 @@ impl Op {
                 when(0, &|| g.matmul(&x[1].transpose(-1, -2))),
                 when(1, &|| x[0].transpose(-1, -2).matmul(g)),
             ],
-            Op::Conv(c) => vec![
-                when(0, &|| conv::conv_input(g, &x[1], c)),
-                when(1, &|| conv::conv_weight(&x[0], g, c)),
-            ],
+            Op::Conv(c) => {
+                vec![when(0, &|| conv::conv_input(g, &x[1], c)), when(1, &|| conv::conv_weight(&x[0], g, c))]
+            }
             Op::ConvInput(c) => {
                 vec![when(0, &|| conv::conv(g, &x[1], c)), when(1, &|| conv::conv_weight(g, &x[0], c))]
             }

@@ -76,7 +76,10 @@ fn reduce(r: Reduction, x: &Tensor, axes: impl Axes) -> Tensor {
     let op = name(r);
     let mask = axes_arg(op, axes, x.rank());
     if r != Reduction::Sum && (0..x.rank()).any(|i| mask & (1 << i) != 0 && x.shape()[i] == 0) {
-        fail(BuildError::new(op, format!("shape {} has no element to choose from along a reduced axis", x.shape())));
+        fail(BuildError::new(
+            op,
+            format!("shape {} has no element to choose from along a reduced axis", x.shape()),
+        ));
     }
     if r == Reduction::Sum && x.dtype() == DType::Bool {
         fail(BuildError::new(op, "is not defined for bool; convert with .to(dtype), or use any or all"));
@@ -118,7 +121,10 @@ impl Tensor {
     #[track_caller]
     fn mean_mask(&self, mask: u32) -> Tensor {
         if !self.dtype().is_float() {
-            fail(BuildError::new("mean", format!("is not defined for {}; convert with .to(dtype)", self.dtype())));
+            fail(BuildError::new(
+                "mean",
+                format!("is not defined for {}; convert with .to(dtype)", self.dtype()),
+            ));
         }
         sum_keep(self, mask) / self.extent_of(mask) as f64
     }

@@ -288,7 +288,10 @@ impl Tensor {
     #[track_caller]
     pub fn t(&self) -> Tensor {
         if self.rank() != 2 {
-            fail(BuildError::new("t", format!("needs a matrix, shape {} has {} axes", self.shape(), self.rank())));
+            fail(BuildError::new(
+                "t",
+                format!("needs a matrix, shape {} has {} axes", self.shape(), self.rank()),
+            ));
         }
         self.transpose(0, 1)
     }
@@ -301,7 +304,8 @@ impl Tensor {
     pub fn expand(&self, shape: impl ToNumbers) -> Tensor {
         let shape = shape_arg("expand", shape);
         if self.shape().broadcast(&shape) != Some(shape) {
-            let rule = format!("shape {} does not broadcast to {shape}: only extents of 1 repeat", self.shape());
+            let rule =
+                format!("shape {} does not broadcast to {shape}: only extents of 1 repeat", self.shape());
             fail(BuildError::new("expand", rule));
         }
         expand(self, shape)
@@ -344,7 +348,10 @@ impl Tensor {
         let n = self.shape()[axis] as isize;
         let index = if position < 0 { position + n } else { position };
         if index < 0 || index >= n {
-            fail(BuildError::new("at", format!("position {position} is outside axis {axis} of {}", self.shape())));
+            fail(BuildError::new(
+                "at",
+                format!("position {position} is outside axis {axis} of {}", self.shape()),
+            ));
         }
         self.slice(axis as isize, index..index + 1).squeeze(axis)
     }
