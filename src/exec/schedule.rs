@@ -369,7 +369,7 @@ impl Scheduler<'_, '_> {
             let wanted = ir.capture.wanted[i as usize];
             let same = ir.same[i as usize];
             let (base, layout) = ir.source[same as usize];
-            if wanted == 0 || ir.class[i as usize] == Class::Leaf {
+            if wanted == 0 || matches!(ir.capture.nodes[i as usize].role, Role::Leaf(_)) {
                 continue;
             }
             let place = match (ir.capture.nodes[base as usize].role, self.slot[base as usize]) {
