@@ -193,7 +193,7 @@ const MODES: [Interpolation; 3] = [
 fn share(mode: Interpolation, [i, j]: [usize; 2], [from, to]: [usize; 2], step: f64) -> f64 {
     let last = (from - 1) as f64;
     let at = match mode {
-        Interpolation::Nearest => ((i as f64 * step).floor() + 1e-9).min(last).floor(),
+        Interpolation::Nearest => (i as f64 * step + 1e-9).floor().min(last),
         Interpolation::Bilinear { align_corners: false } => ((i as f64 + 0.5) * step - 0.5).clamp(0.0, last),
         Interpolation::Bilinear { align_corners: true } => i as f64 * last / (to as f64 - 1.0).max(1.0),
     };

@@ -96,8 +96,16 @@ impl OpCase {
 
 /// Every row, family by family.
 pub fn all() -> Vec<OpCase> {
-    let families: Vec<(&'static str, Vec<OpCase>)> =
-        vec![("unary", super::unary::cases()), ("binary", super::binary::cases())];
+    let families: Vec<(&'static str, Vec<OpCase>)> = vec![
+        ("unary", super::unary::cases()),
+        ("binary", super::binary::cases()),
+        ("dropout", super::dropout::cases()),
+        ("einsum", super::einsum::cases()),
+        ("loss", crate::loss::cases::cases()),
+        ("norm", super::norm::cases()),
+        ("pool", super::pool::cases()),
+        ("resample", super::resample::cases()),
+    ];
     let tag = |(family, rows): (&'static str, Vec<OpCase>)| {
         rows.into_iter().map(move |row| OpCase { family, ..row })
     };
