@@ -1,5 +1,6 @@
 //! gradus: a tensor engine written by hand.
 
+pub mod checkpoint;
 pub mod data;
 mod display;
 mod error;
