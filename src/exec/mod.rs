@@ -7,6 +7,7 @@ mod fuse;
 pub(crate) mod memory;
 mod plan;
 mod schedule;
+mod trace;
 
 use crate::error::{Error, Result};
 use crate::shape::{Layout, Shape};
@@ -205,4 +206,19 @@ pub(crate) enum Place {
 pub(crate) struct Operand {
     pub place: Place,
     pub layout: Layout,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{DType, Tensor};
+
+    /// The planner sees through an alias of a leaf, and must still give it its value.
+    #[test]
+    fn an_alias_of_a_leaf_can_be_read() {
+        let x = Tensor::from([1.0f32, 2.0, 3.0]);
+        assert_eq!(x.stop_grad().to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(x.stop_grad().reshape([3, 1]).stop_grad().to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(x.slice(0, 1..2).stop_grad().item().unwrap(), 2.0);
+        assert_eq!(Tensor::from(7i32).stop_grad().to(DType::I32).item().unwrap(), 7.0);
+    }
 }

@@ -18,17 +18,24 @@ mod activation;
 mod binary;
 mod conv;
 mod create;
+mod dropout;
+mod einsum;
 mod index;
 mod join;
 mod matmul;
+mod norm;
 mod operators;
+mod pool;
 mod random;
 mod reduce;
+mod resample;
 mod select;
 mod unary;
 mod view;
 
 pub use conv::ConvOptions;
+pub use norm::BatchStats;
+pub use resample::Interpolation;
 pub(crate) use view::{PadSpec, SliceSpec, WindowSpec, layout};
 
 use crate::tensor::Tensor;

@@ -46,8 +46,9 @@ pub(super) fn sum_keep(x: &Tensor, mask: u32) -> Tensor {
     keep(Reduction::Sum, x, mask)
 }
 
+/// A reduction over the axes in `mask`, which stay with extent 1.
 #[track_caller]
-fn keep(r: Reduction, x: &Tensor, mask: u32) -> Tensor {
+pub(super) fn keep(r: Reduction, x: &Tensor, mask: u32) -> Tensor {
     let mut shape = *x.shape();
     let mut mask_left = 0u32;
     for i in (0..x.rank()).filter(|i| mask & (1 << i) != 0) {

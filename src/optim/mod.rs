@@ -3,8 +3,10 @@
 //!
 //! An update rule is mathematics on tensors ([`Rule`]); it is fused into one kernel like any other expression.
 
+mod ema;
 mod rules;
 
+pub use ema::Ema;
 pub use rules::{Adagrad, AdagradRule, Adam, AdamRule, RmsProp, RmsPropRule, Sgd, SgdRule};
 
 use crate::error::{Error, Result};
@@ -12,6 +14,7 @@ use crate::exec;
 use crate::grad::try_grad;
 use crate::nn::{Param, eval_with_assigned};
 use crate::tensor::Tensor;
+use gradus_kernels::DType;
 
 /// What a rule is told about the step it is to write.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +48,8 @@ pub struct Optimizer<R> {
 }
 
 impl<R: Rule> Optimizer<R> {
-    fn with_rule(params: Vec<(String, Param)>, lr: f64, rule: R) -> Self {
+    /// An optimizer that follows `rule`, which may be your own.
+    pub fn with_rule(params: Vec<(String, Param)>, lr: f64, rule: R) -> Self {
         // Everything starts as a leaf, computed together. Where that fails, the first step meets the error again.
         let all: Vec<Tensor> = params.iter().map(|(_, p)| p.get()).collect();
         if exec::eval_roots(&all).is_ok() {
@@ -170,7 +174,11 @@ impl<R: Rule> Optimizer<R> {
             gradients.iter_mut().flatten().for_each(|g| *g = g.clamp(-bound, bound));
         }
         if let Some(limit) = self.clip_norm {
-            let squares = gradients.iter().flatten().map(|g| g.square().sum(..)).reduce(|a, b| a + b);
+            // Parameters of different types share one norm, in the wider type.
+            let double = gradients.iter().flatten().any(|g| g.dtype() == DType::F64);
+            let wide = if double { DType::F64 } else { DType::F32 };
+            let squares =
+                gradients.iter().flatten().map(|g| g.square().sum(..).to(wide)).reduce(|a, b| a + b);
             if let Some(total) = squares {
                 // As PyTorch: the small number keeps the quotient finite at a gradient of zero.
                 let scale = (limit / (total.sqrt() + 1e-6)).minimum(1.0);
@@ -183,9 +191,11 @@ impl<R: Rule> Optimizer<R> {
     /// What must be saved to go on later: the step count, and each parameter's slots as `path.slot`.
     pub fn state(&self) -> (u64, Vec<(String, Tensor)>) {
         let mut list = Vec::new();
-        for ((path, _), slots) in self.params.iter().zip(&self.slots) {
-            for (slot, value) in self.rule.slots().iter().zip(slots) {
-                list.push((format!("{path}.{slot}"), value.clone()));
+        for ((path, param), slots) in self.params.iter().zip(&self.slots) {
+            for (i, slot) in self.rule.slots().iter().enumerate() {
+                // Before the first step the slots are the zeros they will start as.
+                let value = slots.get(i).cloned().unwrap_or_else(|| param.get().zeros_like());
+                list.push((format!("{path}.{slot}"), value));
             }
         }
         (self.step, list)
@@ -200,23 +210,10 @@ impl<R: Rule> Optimizer<R> {
         for (path, param) in &self.params {
             let mut slots = Vec::new();
             for slot in self.rule.slots() {
-                let name = format!("{path}.{slot}");
-                match find(&name) {
-                    Some(t) if t.shape() == param.get().shape() && t.dtype() == param.get().dtype() => {
-                        slots.push(t)
-                    }
-                    Some(t) => {
-                        let expected = param.get();
-                        return Err(Error::Data(format!(
-                            "optimizer state {name} is {} {}, expected {} {}",
-                            t.dtype(),
-                            t.shape(),
-                            expected.dtype(),
-                            expected.shape()
-                        )));
-                    }
-                    None => return Err(Error::Data(format!("optimizer state {name} is missing"))),
-                }
+                let what = format!("optimizer state {path}.{slot}");
+                let found = find(&format!("{path}.{slot}"));
+                let found = found.ok_or_else(|| Error::Data(format!("{what} is missing")))?;
+                slots.push(same_kind(&what, found, &param.get())?);
             }
             all.push(slots);
         }
@@ -224,4 +221,18 @@ impl<R: Rule> Optimizer<R> {
         self.step = step;
         Ok(())
     }
+}
+
+/// `found` if it has the shape and type of `expected`.
+fn same_kind(what: &str, found: Tensor, expected: &Tensor) -> Result<Tensor> {
+    if found.shape() == expected.shape() && found.dtype() == expected.dtype() {
+        return Ok(found);
+    }
+    Err(Error::Data(format!(
+        "{what} is {} {}, expected {} {}",
+        found.dtype(),
+        found.shape(),
+        expected.dtype(),
+        expected.shape()
+    )))
 }

@@ -103,14 +103,20 @@ pub fn all() -> Vec<OpCase> {
         ("binary", super::binary::cases()),
         ("conv", super::conv::cases()),
         ("create", super::create::cases()),
+        ("dropout", super::dropout::cases()),
+        ("einsum", super::einsum::cases()),
         ("index", super::index::cases()),
         ("join", super::join::cases()),
         ("matmul", super::matmul::cases()),
+        ("norm", super::norm::cases()),
+        ("pool", super::pool::cases()),
         ("random", super::random::cases()),
         ("reduce", super::reduce::cases()),
+        ("resample", super::resample::cases()),
         ("select", super::select::cases()),
         ("unary", super::unary::cases()),
         ("view", super::view::cases()),
+        ("loss", crate::loss::cases::cases()),
     ];
     let tag = |(family, rows): (&'static str, Vec<OpCase>)| {
         rows.into_iter().map(move |row| OpCase { family, ..row })
