@@ -135,6 +135,21 @@ fn axes_and_layouts() {
 }
 
 #[test]
+fn rows_of_a_few_elements() {
+    at_levels(|_| {
+        for len in 1..=9 {
+            for t in TYPES {
+                for reduction in REDUCTIONS {
+                    let shape = [13, 7, len];
+                    compare(&identity(t), reduction, &shape, 4, &[Layout::Contiguous], len as u64);
+                    compare(&identity(t), reduction, &shape, 5, &[Layout::Padded], len as u64);
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn many_blocks() {
     at_levels(|_| {
         for (shape, axes) in [
