@@ -122,7 +122,7 @@ struct Sweep {
 
 /// Whether a gradient can go on below a node.
 fn passes(x: &Tensor) -> bool {
-    x.node().history && !matches!(x.node().op, Op::StopGrad)
+    x.node().has_history() && !matches!(x.node().op, Op::StopGrad)
 }
 
 /// The inputs a gradient flows to. Below a checkpoint that is what its segment was given, not the segment.
@@ -261,7 +261,7 @@ pub fn checkpoint(f: impl FnOnce() -> Tensor) -> Tensor {
     }
     let mut list = vec![y.clone()];
     list.extend(
-        reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().history),
+        reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().has_history()),
     );
     Tensor::make(Op::Checkpoint, Inputs::from(list), *y.shape(), y.dtype())
 }

@@ -6,14 +6,15 @@ use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Pending work deeper than this is evaluated by itself, so that `total = total + loss` in a loop stays bounded.
-pub(crate) const SOFT_CAP: u32 = 4096;
+pub(crate) const SOFT_CAP: u32 = 1024;
 
 /// One node: an operation on other nodes, and perhaps its value. Everything but the value is fixed at birth.
 pub(crate) struct Node {
@@ -26,7 +27,7 @@ pub(crate) struct Node {
     pub site: &'static Location<'static>,
     /// Whether a gradient could flow on to something below this node. False for constants and what is made of
     /// them alone: those forget their inputs once evaluated.
-    pub history: bool,
+    history: AtomicBool,
     /// Length of the longest unevaluated chain that ends here.
     depth: AtomicU32,
     state: Mutex<State>,
@@ -101,6 +102,11 @@ impl Node {
         self.state().value.is_some()
     }
 
+    /// Whether a gradient could flow on to something below this node.
+    pub fn has_history(&self) -> bool {
+        self.history.load(Ordering::Relaxed)
+    }
+
     pub fn is_released(&self) -> bool {
         self.state().released
     }
@@ -110,11 +116,18 @@ impl Node {
         let mut state = self.state();
         state.value = Some(value);
         self.depth.store(0, Ordering::Relaxed);
-        if !self.history {
+        if !self.has_history() {
             let inputs = std::mem::take(&mut state.inputs);
             drop(state);
             drop(inputs);
         }
+    }
+
+    /// Lets the inputs go, silently: nobody has a handle that a gradient could be asked for with.
+    fn forget(&self) {
+        self.history.store(false, Ordering::Relaxed);
+        let inputs = std::mem::take(&mut self.state().inputs);
+        drop(inputs);
     }
 
     /// Lets the inputs go: the node is a leaf from now on, and asking for gradients through it is an error.
@@ -124,6 +137,7 @@ impl Node {
             return;
         }
         state.released = true;
+        self.history.store(false, Ordering::Relaxed);
         let inputs = std::mem::take(&mut state.inputs);
         drop(state);
         drop(inputs);
@@ -156,9 +170,10 @@ impl Tensor {
     /// Builds a node. Everything that can be wrong with it has been checked by the op.
     #[track_caller]
     pub(crate) fn make(op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
+        review();
         let (mut history, mut depth) = (false, 0);
         for x in inputs.as_slice() {
-            history |= x.node().history;
+            history |= x.node().has_history();
             depth = depth.max(x.node().depth.load(Ordering::Relaxed));
         }
         let history = match op {
@@ -173,7 +188,7 @@ impl Tensor {
             shape,
             dtype,
             site: Location::caller(),
-            history,
+            history: AtomicBool::new(history),
             depth: AtomicU32::new(depth),
             state: Mutex::new(State { inputs, value: None, released: false }),
         });
@@ -183,7 +198,10 @@ impl Tensor {
             }
         } else if depth >= SOFT_CAP {
             // An error is not lost: the work stays pending, and whoever reads the value meets it again.
-            let _: Result<(), Error> = exec::eval_roots(std::slice::from_ref(&tensor));
+            let done: Result<(), Error> = exec::eval_roots(std::slice::from_ref(&tensor));
+            if done.is_ok() {
+                TO_REVIEW.set(Some(tensor.downgrade()));
+            }
         }
         tensor
     }
@@ -195,6 +213,43 @@ impl Tensor {
         tensor.node().set_value(value);
         tensor
     }
+}
+
+thread_local! {
+    /// A node evaluated by the soft cap, whose history may be of no use to anyone. Looked at when the next node is
+    /// built: by then the operator that made it has let its operands go.
+    static TO_REVIEW: Cell<Option<Weak<Node>>> = const { Cell::new(None) };
+}
+
+fn review() {
+    if let Some(root) = TO_REVIEW.take().and_then(|weak| weak.upgrade()).map(Tensor::from_shared)
+        && !someone_may_ask_below(&root)
+    {
+        root.node().forget();
+    }
+}
+
+/// Whether anyone outside the graph has a handle on a node below `root` that a gradient could flow to. What was kept
+/// when it was asked before is not walked again, so that long chains take linear time.
+fn someone_may_ask_below(root: &Tensor) -> bool {
+    let mut kept_before = false;
+    let below = reachable([root], |x| {
+        let node = x.node();
+        let known = x.id() != root.id() && node.is_evaluated();
+        kept_before |= known && node.has_history() && !matches!(node.inputs(), Inputs::None);
+        !known && !kept_before
+    });
+    if kept_before {
+        return true;
+    }
+    let mut uses: IdMap<usize> = IdMap::default();
+    for x in &below {
+        for input in x.node().inputs().as_slice() {
+            *uses.entry(input.id()).or_default() += 1;
+        }
+    }
+    let held = |x: &Tensor| x.handles() > 1 + uses.get(&x.id()).copied().unwrap_or(0);
+    below.iter().any(|x| x.id() != root.id() && x.node().has_history() && held(x))
 }
 
 /// Hashes node ids, which are already distinct small numbers.

@@ -1,4 +1,38 @@
-//! gradus: a tensor engine written by hand.
+//! gradus: a tensor engine written by hand. *Gradus*, Latin: a step, as in a gradient step.
+//!
+//! A tensor is an expression. The graph of expressions is the tape. A gradient is more expression. Values are a cache.
+//!
+//! ```
+//! use gradus::nn::{Linear, Module};
+//! use gradus::{Rng, Tensor, grad, module, optim::Adam};
+//!
+//! struct Net { hidden: Linear, out: Linear }
+//! module!(Net { hidden, out });
+//!
+//! let mut rng = Rng::seed(1);
+//! let net = Net { hidden: Linear::new(2, 16, &mut rng), out: Linear::new(16, 1, &mut rng) };
+//! let forward = |x: &Tensor| net.out.forward(&net.hidden.forward(x).tanh());
+//! let x = Tensor::from([[0.0f32, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
+//! let xor = Tensor::from([[0.0f32], [1.0], [1.0], [0.0]]);
+//! let mut adam = Adam::new(net.params(), 0.05);
+//! for _ in 0..200 {
+//!     let loss = (forward(&x) - &xor).square().mean(..);
+//!     adam.step(&loss)?;                                  // forward, backward and update: one plan, replayed
+//! }
+//! assert!((forward(&x) - &xor).abs().max(..).item()? < 0.1);
+//! # Ok::<(), gradus::Error>(())
+//! ```
+//!
+//! # Where to read on
+//! * [`Tensor`]: what can be written. [`mod@grad`]: how it is differentiated, in one short file.
+//! * [`ops`]: every op with its rule, and how to add one. [`gradcheck()`]: proof of a rule against numbers.
+//! * [`nn`], [`optim`], [`loss`], [`init`], [`schedule`]: what models are made of. [`data`]: what they learn from.
+//! * [`kernels`]: what finally runs, usable alone.
+//!
+//! # What is promised
+//! * Shapes are checked where an expression is built, and a mistake panics at your line; [`build`] makes it an error.
+//! * On one machine and build, results are bit-identical for any number of threads, fused or not, resumed or not.
+//! * Gradients of every op are checked against f64 differences, at first and second order.
 
 pub mod checkpoint;
 pub mod data;
@@ -6,7 +40,7 @@ mod display;
 mod error;
 mod exec;
 pub mod files;
-mod grad;
+pub mod grad;
 mod graph;
 pub mod init;
 pub mod linalg;

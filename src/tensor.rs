@@ -7,7 +7,7 @@ use crate::ops::Op;
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use gradus_kernels::DType;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// An n-dimensional array, written as an expression: a shape, a type, and how to compute the elements.
 ///
@@ -28,6 +28,15 @@ pub struct Tensor(Arc<Node>);
 impl Tensor {
     pub(crate) fn from_node(node: Node) -> Tensor {
         Tensor(Arc::new(node))
+    }
+
+    pub(crate) fn from_shared(node: Arc<Node>) -> Tensor {
+        Tensor(node)
+    }
+
+    /// A handle that does not keep the node.
+    pub(crate) fn downgrade(&self) -> Weak<Node> {
+        Arc::downgrade(&self.0)
     }
 
     pub(crate) fn node(&self) -> &Node {

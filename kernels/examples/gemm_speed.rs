@@ -148,24 +148,28 @@ fn time(run: &mut (dyn FnMut() + Send)) -> f64 {
     best.as_secs_f64()
 }
 
-fn pool(threads: usize) -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads")
+/// Calls `f` once for each number of threads, 1 and 2, that the build can run on.
+fn for_threads(mut f: impl FnMut(usize) + Send) {
+    #[cfg(feature = "parallel")]
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+        pool.install(|| f(threads));
+    }
+    #[cfg(not(feature = "parallel"))]
+    f(1);
 }
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let rounds = std::env::args().nth(2).and_then(|x| x.parse().ok()).unwrap_or(3);
     let cases: Vec<_> = cases().into_iter().filter(|case| case.name.contains(&filter)).collect();
-    let pools = [pool(1), pool(2)];
     let mut best = vec![[f64::MAX; 2]; cases.len()];
     let mut top = 0f64;
     for _ in 0..rounds {
         top = top.max(peak());
         for (case, best) in cases.iter().zip(&mut best) {
             let mut run = (case.prepare)();
-            for (pool, best) in pools.iter().zip(best) {
-                *best = best.min(pool.install(|| time(&mut *run)));
-            }
+            for_threads(|threads| best[threads - 1] = best[threads - 1].min(time(&mut *run)));
         }
     }
     println!("peak of one core: {:.0} GFLOP/s", top / 1e9);

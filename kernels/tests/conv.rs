@@ -54,10 +54,13 @@ fn geometries() -> Vec<Conv> {
         cubic([4, 7], [8, 8], 4, 2, 1),
         cubic([20, 33], [8, 8], 4, 2, 1),
         cubic([40, 3], [4, 4], 4, 2, 1),
+        cubic([20, 140], [8, 8], 4, 2, 1),
         cubic([3, 40], [10, 6], 5, 3, 2),
         cubic([17, 1], [4, 4], 4, 1, 0),
         cubic([6, 18], [5, 5], 1, 1, 0),
         cubic([6, 18], [7, 7], 1, 2, 0),
+        cubic([6, 18], [17, 16], 1, 1, 0),
+        Conv { groups: 3, ..cubic([12, 9], [17, 16], 1, 1, 0) },
         cubic([2, 3], [6, 40], 3, 1, 1),
         Conv { batch: 5, ..cubic([16, 16], [14, 14], 3, 1, 1) },
         Conv { batch: 40, ..cubic([16, 24], [8, 8], 4, 2, 1) },
@@ -167,6 +170,19 @@ fn all_forms_equal_the_plain_loops() {
             check::<f32>(&c, level);
             check::<f64>(&c, level);
         }
+    });
+}
+
+/// Enough work for the weight gradient to sum chunks of the batch apart.
+#[test]
+fn long_sums_of_the_weight_gradient() {
+    let c = Conv { batch: 9, ..cubic([16, 16], [64, 60], 3, 1, 1) };
+    let (x, dy) = (integers::<f32>(c.x_len(), 1), integers::<f32>(c.y_len(), 3));
+    let mut want = vec![0f32; c.w_len()];
+    naive::conv::weight_grad(&c, &x, &dy, &mut want);
+    at_every_level(|level| {
+        // SAFETY: every slice has the length that `c` says, and the output lies MARGIN inside its memory.
+        guarded(&want, level.name(), |dw| unsafe { conv::weight_grad(&c, x.as_ptr(), dy.as_ptr(), dw) });
     });
 }
 

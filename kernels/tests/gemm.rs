@@ -212,7 +212,7 @@ fn every_pair_of_storages() {
 fn sizes_around_the_cache_blocks() {
     let mut draw = Draw(3);
     at_every_level(|level| {
-        for (m, n, k) in [(130, 260, 255), (129, 257, 257), (300, 200, 520), (67, 1100, 130), (700, 33, 300)]
+        for (m, n, k) in [(130, 260, 511), (129, 257, 513), (310, 90, 1030), (67, 1100, 513), (1500, 33, 100)]
         {
             check_exact::<f32>(&simple(m, n, k, Storage::Rows, Storage::Rows), &mut draw, level.name());
             check_exact::<f32>(&simple(m, n, k, Storage::Rows, Storage::Columns), &mut draw, level.name());
@@ -225,7 +225,7 @@ fn sizes_around_the_cache_blocks() {
 fn batches_with_broadcast() {
     let mut draw = Draw(4);
     at_every_level(|level| {
-        for (m, n, k) in [(3, 5, 4), (20, 33, 17), (1, 19, 30), (64, 64, 64)] {
+        for (m, n, k) in [(3, 5, 4), (20, 33, 17), (1, 19, 30), (64, 64, 64), (300, 40, 100)] {
             let (mk, kn) = ((m * k) as isize, (k * n) as isize);
             let batches = [
                 vec![BatchAxis { len: 3, a: mk, b: kn }],

@@ -4,7 +4,7 @@
 use super::capture::Capture;
 use super::memory::Buffer;
 use super::plan::{ConvForm, Kernel, MapStep, Plan, Step};
-use super::{Operand, Place, STATS, Value, guarded};
+use super::{Operand, Place, STATS, Value, guarded, trace};
 use crate::error::{Error, Result};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::conv::{Conv, ConvBlock};
@@ -28,7 +28,15 @@ fn execute(plan: &Plan, capture: &Capture, guard: bool) -> Result<Vec<(u32, Valu
     let mut machine = Machine { capture, slots: vec![None; plan.slots.len()] };
     for step in &plan.steps {
         machine.begin(step, plan)?;
-        machine.step(step)?;
+        match trace::enabled() {
+            false => machine.step(step)?,
+            true => {
+                let start = std::time::Instant::now();
+                machine.step(step)?;
+                let op = capture.nodes[step.node as usize].tensor.node().op.name();
+                trace::print(step, op, start.elapsed());
+            }
+        }
         if guard {
             machine.check(step)?;
         }

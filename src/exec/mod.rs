@@ -7,6 +7,7 @@ mod fuse;
 pub(crate) mod memory;
 mod plan;
 mod schedule;
+mod trace;
 
 use crate::error::{Error, Result};
 use crate::shape::{Layout, Shape};

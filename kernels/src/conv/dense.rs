@@ -1,4 +1,4 @@
-//! Convolutions whose kernel covers the whole input once: plain matrix products.
+//! Convolutions whose kernel covers the whole input once: plain matrix products over images.
 
 use super::{Conv, ConvBlock, ConvEpilogue};
 use crate::gemm::{self, Block, Float, Gemm};
@@ -22,7 +22,7 @@ fn volume(c: &Conv) -> usize {
 /// `y[image, out] = sum_v x[image, v] w[out, v]`.
 ///
 /// # Safety
-/// As [`super::forward`]; [`applies`].
+/// As [`super::forward()`]; [`applies`].
 pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilogue: ConvEpilogue) {
     let k = volume(c);
     let g = Gemm { m: c.batch, n: c.out_channels, k, a: [k as isize, 1], b: [1, k as isize], batch: vec![] };
@@ -40,7 +40,7 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
 /// `dx[image, v] = sum_out dy[image, out] w[out, v]`.
 ///
 /// # Safety
-/// As [`super::input_grad`]; [`applies`].
+/// As [`super::input_grad()`]; [`applies`].
 pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
     let (n, k) = (volume(c), c.out_channels);
     let g = Gemm { m: c.batch, n, k, a: [k as isize, 1], b: [n as isize, 1], batch: vec![] };
@@ -68,7 +68,7 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
 /// `dw[out, v] = sum_image dy[image, out] x[image, v]`.
 ///
 /// # Safety
-/// As [`super::weight_grad`]; [`applies`].
+/// As [`super::weight_grad()`]; [`applies`].
 pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
     let (m, n) = (c.out_channels, volume(c));
     let g = Gemm { m, n, k: c.batch, a: [1, m as isize], b: [n as isize, 1], batch: vec![] };

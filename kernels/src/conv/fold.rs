@@ -21,10 +21,10 @@ pub fn applies(c: &Conv) -> bool {
     c.group_in() <= FEW
 }
 
-/// See [`super::input_grad`]; dx is not empty.
+/// See [`super::input_grad()`]; dx is not empty.
 ///
 /// # Safety
-/// As [`super::input_grad`].
+/// As [`super::input_grad()`].
 pub unsafe fn run<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
     let (group_in, rows) = (c.group_in(), c.group_in() * c.taps());
     let (area, out_area) = (c.input[0] * c.input[1], c.output[0] * c.output[1]);

@@ -25,10 +25,10 @@ impl Conv {
     }
 }
 
-/// See [`super::forward`]; y is not empty.
+/// See [`super::forward()`]; y is not empty.
 ///
 /// # Safety
-/// As [`super::forward`].
+/// As [`super::forward()`].
 pub unsafe fn run<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilogue: ConvEpilogue) {
     let kernels = T::kernels(simd::level());
     let (group_in, group_out) = (c.group_in(), c.group_out());

@@ -86,21 +86,24 @@ fn parts(c: &Conv) -> Vec<Part> {
 /// stays in the caches.
 const WOVEN: usize = 1024;
 
+/// Weights that one task sorts.
+const SORTED: usize = 1 << 16;
+
 /// What all tasks share.
 struct Pass<'a, T> {
     c: &'a Conv,
     parts: Vec<Part>,
     dy: SharedMut<T>,
-    /// The weights, [group][phase][out, tap][in].
+    /// The weights, ordered by group, phase, (out, tap) and in.
     w: SharedMut<T>,
     dx: SharedMut<T>,
     epilogue: ConvEpilogue<'a>,
 }
 
-/// See [`super::input_grad`]; dx is not empty.
+/// See [`super::input_grad()`]; dx is not empty.
 ///
 /// # Safety
-/// As [`super::input_grad`].
+/// As [`super::input_grad()`].
 pub unsafe fn run<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
     let parts = parts(c);
     scratch::with(c.w_len(), |sorted: *mut T| {
@@ -135,9 +138,12 @@ pub unsafe fn run<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epi
 unsafe fn sort_weights<T: Float>(c: &Conv, parts: &[Part], w: *const T, sorted: &SharedMut<T>) {
     let (group_in, group_out, taps) = (c.group_in(), c.group_out(), c.taps());
     let w = SharedMut(w.cast_mut());
-    par::for_each(c.out_channels, |channel| {
-        let (group, out) = (channel / group_out, channel % group_out);
-        for part in parts {
+    let channels_per_task = (SORTED / (group_in * taps).max(1)).max(1);
+    par::for_each(c.out_channels.div_ceil(channels_per_task), |task| {
+        let first = task * channels_per_task;
+        let channels = first..c.out_channels.min(first + channels_per_task);
+        for (channel, part) in channels.flat_map(|channel| parts.iter().map(move |part| (channel, part))) {
+            let (group, out) = (channel / group_out, channel % group_out);
             let [row, column] = part.axes;
             for tap in 0..part.taps() {
                 let kh = row.tap + tap / column.axis.taps * row.tap_step;

@@ -1,11 +1,20 @@
 //! Two-dimensional cross-correlation in its three forms: forward, input gradient (which is transposed
 //! convolution) and weight gradient. Activations are contiguous NCHW, weights `[out, in / groups, kh, kw]`.
+//!
+//! All run in the five loops of [`crate::gemm`]. `patches` packs images straight into panels; `forward`, `input_grad`
+//! and `weight_grad` say what the rows, the columns and the sums of their products are. Three special geometries go
+//! other ways: `dense` (the kernel covers the input: one product over the batch), `pixelwise` (1 × 1 kernels: products
+//! on the planes as they lie) and `fold` (input gradient of few channels). The way, and with it the order of every
+//! sum, depends on the geometry alone.
+//!
+//! Padding is zeros that take part in the sums, so an infinity that meets one gives NaN (except in `fold`).
 
 mod dense;
 mod fold;
 mod forward;
 mod input_grad;
 mod patches;
+mod pixelwise;
 mod weight_grad;
 
 use crate::gemm::Float;
@@ -50,7 +59,7 @@ pub struct ConvBlock {
     pub pixels: Range<usize>,
 }
 
-/// What [`forward`] and [`input_grad`] call on each finished block.
+/// What [`forward()`] and [`input_grad()`] call on each finished block.
 pub type ConvEpilogue<'a> = Option<&'a (dyn Fn(ConvBlock) + Sync)>;
 
 impl Conv {
@@ -107,7 +116,7 @@ impl Conv {
     }
 }
 
-/// Safe form of [`forward`]: `y = x ⋆ w`.
+/// Safe form of [`forward()`]: `y = x ⋆ w`.
 ///
 /// # Panics
 /// If a slice has another length than its shape, channels are not multiples of `groups`, or a stride or dilation is 0.
@@ -118,7 +127,7 @@ pub fn conv<T: Float>(c: &Conv, x: &[T], w: &[T], y: &mut [T]) {
     unsafe { forward(c, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), None) }
 }
 
-/// Safe form of [`input_grad`]: the gradient of x from that of y.
+/// Safe form of [`input_grad()`]: the gradient of x from that of y.
 ///
 /// # Panics
 /// As [`conv`].
@@ -129,7 +138,7 @@ pub fn conv_input<T: Float>(c: &Conv, dy: &[T], w: &[T], dx: &mut [T]) {
     unsafe { input_grad(c, dy.as_ptr(), w.as_ptr(), dx.as_mut_ptr(), None) }
 }
 
-/// Safe form of [`weight_grad`]: the gradient of w from that of y.
+/// Safe form of [`weight_grad()`]: the gradient of w from that of y.
 ///
 /// # Panics
 /// As [`conv`].
@@ -153,6 +162,8 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
     unsafe {
         if dense::applies(c) {
             dense::forward(c, x, w, y, epilogue);
+        } else if pixelwise::applies(c) {
+            pixelwise::forward(c, x, w, y, epilogue);
         } else {
             forward::run(c, x, w, y, epilogue);
         }
@@ -162,7 +173,7 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
 /// `dx[i] = sum dy[o] w[k]` over all o, k with `o * stride - padding + k * dilation = i`: transposed convolution.
 ///
 /// # Safety
-/// As [`forward`], with dx in place of y.
+/// As [`forward()`], with dx in place of y.
 pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut T, epilogue: ConvEpilogue) {
     if c.x_len() == 0 {
         return;
@@ -171,6 +182,8 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
     unsafe {
         if dense::applies(c) {
             dense::input_grad(c, dy, w, dx, epilogue);
+        } else if pixelwise::applies(c) {
+            pixelwise::input_grad(c, dy, w, dx, epilogue);
         } else if fold::applies(c) {
             fold::run(c, dy, w, dx, epilogue);
         } else {
@@ -182,7 +195,7 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
 /// `dw[k] = sum_o x[o * stride - padding + k * dilation] dy[o]`, summed over the batch.
 ///
 /// # Safety
-/// As [`forward`], with dw in place of y.
+/// As [`forward()`], with dw in place of y.
 pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
     if c.w_len() == 0 {
         return;

@@ -136,28 +136,26 @@ impl<T: Float> Patches<T> {
     /// Fills `out` with what `stage` says, as far as the columns `cols` need it.
     unsafe fn fill(&self, stage: &Stage, cols: &Range<usize>, out: *mut T) {
         let (area, [rows, columns]) = (self.positions(), self.axes);
-        let origin = rows.origin();
-        for image in stage.images.clone() {
-            let first = cols.start.saturating_sub(image * area) / columns.out;
-            let last = (cols.end - image * area).min(area).div_ceil(columns.out);
-            let needed = first - stage.first_row..last - stage.first_row + rows.last_shift() / rows.step;
-            for (slot, channel) in stage.channels.clone().enumerate() {
-                let plane =
-                    self.src.wrapping_add(image * self.image_stride + channel * rows.len * columns.len);
-                let out = out.wrapping_add(
-                    (image - stage.images.start) * stage.image_len() + slot * stage.channel_len(),
-                );
-                for phase in 0..stage.phases[0] * stage.phases[1] {
-                    let row_origin =
-                        origin + (phase / stage.phases[1] + stage.first_row * rows.step) as isize;
-                    let part = columns.part(phase % stage.phases[1], stage.plane[1]);
+        let (image_len, channel_len) = (stage.image_len(), stage.channel_len());
+        for phase in 0..stage.phases[0] * stage.phases[1] {
+            let origin = rows.origin() + (phase / stage.phases[1] + stage.first_row * rows.step) as isize;
+            let part = columns.part(phase % stage.phases[1], stage.plane[1]);
+            let out = out.wrapping_add(phase * stage.plane[0] * stage.plane[1]);
+            for (image_slot, image) in stage.images.clone().enumerate() {
+                let first = cols.start.saturating_sub(image * area) / columns.out;
+                let last = (cols.end - image * area).min(area).div_ceil(columns.out);
+                let needed = first - stage.first_row..last - stage.first_row + rows.last_shift() / rows.step;
+                for (slot, channel) in stage.channels.clone().enumerate() {
+                    let plane = image * self.image_stride + channel * rows.len * columns.len;
+                    let plane = self.src.wrapping_add(plane);
+                    let out = out.wrapping_add(image_slot * image_len + slot * channel_len);
                     for row in needed.clone() {
-                        let y = row_origin + (row * rows.step) as isize;
+                        let y = origin + (row * rows.step) as isize;
                         let inside = (0..rows.len as isize).contains(&y);
                         let source = inside.then(|| plane.wrapping_add(y as usize * columns.len));
                         // SAFETY: this is a row of the stage; the source row is inside the plane.
                         unsafe {
-                            let out = out.add((phase * stage.plane[0] + row) * stage.plane[1]);
+                            let out = out.add(row * stage.plane[1]);
                             part.fill(source, std::slice::from_raw_parts_mut(out, stage.plane[1]));
                         }
                     }

@@ -28,10 +28,10 @@ fn chunk(c: &Conv) -> usize {
     c.batch.div_ceil(chunks).max(1)
 }
 
-/// See [`super::weight_grad`]; dw is not empty.
+/// See [`super::weight_grad()`]; dw is not empty.
 ///
 /// # Safety
-/// As [`super::weight_grad`].
+/// As [`super::weight_grad()`].
 pub unsafe fn run<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
     let (len, per_chunk) = (c.w_len(), chunk(c));
     let chunks = c.batch.div_ceil(per_chunk).max(1);

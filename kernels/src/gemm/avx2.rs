@@ -128,8 +128,11 @@ macro_rules! kernels {
                     // SAFETY: row left + j (< count) holds elements p .. p + LANES (<= k). A store past the end of
                     // a step lands in the next, which is written afterwards (further left, or later), or in the slack.
                     unsafe {
-                        for (j, row) in square.iter_mut().enumerate().take(rows) {
-                            *row = $load(src.offset((left + j) as isize * stride).add(p));
+                        // Over constant positions, so that the square stays in registers.
+                        for j in 0..LANES {
+                            if j < rows {
+                                square[j] = $load(src.offset((left + j) as isize * stride).add(p));
+                            }
                         }
                         transpose_square(&mut square);
                         for (q, column) in square.into_iter().enumerate() {

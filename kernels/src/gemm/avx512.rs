@@ -136,12 +136,19 @@ macro_rules! kernels {
                     // SAFETY: row left + j (< count) holds elements p .. p + steps (<= k); what is written lies
                     // in columns below `width` of steps below k.
                     unsafe {
-                        for (j, row) in square.iter_mut().enumerate().take(rows) {
-                            *row = $mask_load(first(steps), src.offset((left + j) as isize * stride).add(p));
+                        // Over constant positions, so that the square stays in registers.
+                        for j in 0..LANES {
+                            if j < rows {
+                                let row = src.offset((left + j) as isize * stride).add(p);
+                                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(4 * LANES).cast());
+                                square[j] = $mask_load(first(steps), row);
+                            }
                         }
                         transpose_square(&mut square);
-                        for (q, column) in square.into_iter().enumerate().take(steps) {
-                            $mask_store(out.add((p + q) * width + left), lanes, column);
+                        for q in 0..LANES {
+                            if q < steps {
+                                $mask_store(out.add((p + q) * width + left), lanes, square[q]);
+                            }
                         }
                     }
                 }

@@ -8,17 +8,17 @@ use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK};
 use super::{Float, scratch};
 use std::ops::Range;
 
-/// Most k in one block. A packed panel of B, `KC` × two vectors, is 32 KiB: it stays in the first-level cache
-/// (48 KiB) while loop 1 runs over the panels of A.
-pub const KC: usize = 256;
-/// Most rows in one block. The packed block of A, `MC` × `KC`, is 384 KiB of f32: it stays in the second-level
-/// cache (1 MiB) while loop 2 runs over the panels of B.
-const MC: usize = 384;
-/// Most columns in one block. The packed block of B, `KC` × `NC`, is 1 MiB of f32: it stays in the thread's share
-/// of the third-level cache while loop 3 runs over the blocks of A.
-const NC: usize = 1024;
-/// Columns handed to the epilogue at once: with `MC` rows 192 KiB of f32, still in the second-level cache.
-const FINISH: usize = 128;
+/// Most k in one block. A packed panel of A (14 rows, 28 KiB of f32) stays in the first-level cache (48 KiB) for its
+/// tile; that of B (two vectors, 64 KiB) comes from the second level again for each, at 9 bytes a cycle, which costs
+/// nothing. Half the length would keep it in the first level, but pass over C twice as often, which costs more.
+pub const KC: usize = 512;
+/// Bytes of a packed block of A: in the second-level cache (1 MiB), with room for a panel of B and the tiles of C,
+/// while loop 2 runs over the panels of B.
+const A_BLOCK: usize = 560 << 10;
+/// Bytes of a packed block of B: in the thread's share of the third-level cache while loop 3 runs over the blocks of A.
+const B_BLOCK: usize = 2 << 20;
+/// Bytes of C handed to the epilogue at once: still in the second-level cache.
+const C_BLOCK: usize = 128 << 10;
 
 /// The left operand, rows × k.
 pub trait Left<T>: Sync {
@@ -94,8 +94,9 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     pub unsafe fn run(&self, rows: Range<usize>, cols: Range<usize>) {
         let (height, nr) = (panel_height(self.size[0], self.kernels.mr()), self.kernels.nr());
         let depth = block_depth(self.size[2]);
-        let mc = even(rows.len(), MC, height);
-        let nc = even(cols.len(), NC, nr);
+        let most = |bytes: usize| bytes / (depth * size_of::<T>());
+        let mc = even(rows.len(), most(A_BLOCK), height);
+        let nc = even(cols.len(), most(B_BLOCK), nr);
         let (a_len, b_len) = (mc * depth + SLACK, nc.next_multiple_of(nr) * depth + SLACK);
         scratch::with(a_len.next_multiple_of(SLACK) + b_len, |a_block: *mut T| {
             let b_block = a_block.wrapping_add(a_len.next_multiple_of(SLACK));
@@ -132,6 +133,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             }
         }
         let mut unfinished = cols.start;
+        let finish = C_BLOCK / (rows.len() * size_of::<T>());
         // Loop 2.
         for col in cols.clone().step_by(nr) {
             let across = col..cols.end.min(col + nr);
@@ -147,7 +149,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                 // SAFETY: both panels were packed above or are in place; the tile is inside this thread's part.
                 unsafe { self.tile(depth, a, b, down, across.clone(), ks.start > 0) };
             }
-            if last && (across.end - unfinished >= FINISH || across.end == cols.end) {
+            if last && (across.end - unfinished >= finish || across.end == cols.end) {
                 self.target.finish(rows.clone(), unfinished..across.end);
                 unfinished = across.end;
             }

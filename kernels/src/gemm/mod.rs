@@ -1,4 +1,14 @@
 //! Matrix multiplication: `C[b, m, n] = sum_k A[b, m, k] B[b, k, n]`, C contiguous, A and B of any strides.
+//!
+//! Where to read on: `loops` holds the five loops and the sizes of their blocks, `kernel` what a level of SIMD offers
+//! them (with `avx512`, `avx2` and `portable`, a micro-kernel and the packing each), `strided` the operands, `tasks`
+//! the cut into parallel tasks, `small` the products of a matrix and a vector.
+//!
+//! # Order of the sums
+//! For m, n > 1, k is cut into equal blocks, as few as have at most 512 each; each block is one chain of fused
+//! multiply-adds, k ascending, and the blocks are added in order. For m = 1 or n = 1 the sum runs in as many lanes as
+//! a vector has (see `small`). Nothing else has an influence: not strides, not packing, not tiles, not threads. The
+//! portable level rounds products before it adds them, unless the target has a fused instruction.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -81,6 +91,19 @@ impl Gemm {
         (a, b)
     }
 
+    /// The same product with fewer and taller matrices: inner batch axes along which B is the same and the rows of
+    /// A go on become rows.
+    fn stacked(&self) -> Gemm {
+        let mut g = self.clone();
+        while let Some(&BatchAxis { len, a, b: 0 }) = g.batch.last()
+            && a == g.m as isize * g.a[0]
+        {
+            g.m *= len;
+            g.batch.pop();
+        }
+        g
+    }
+
     /// Lowest and highest offset (elements, relative to element (0, 0, 0)) that A reaches.
     pub fn a_span(&self) -> (isize, isize) {
         let axes = self.batch.iter().map(|axis| (axis.len, axis.a));
@@ -130,14 +153,33 @@ pub fn gemm<T: Float>(g: &Gemm, a: &[T], b: &[T], c: &mut [T]) {
 /// # Safety
 /// Every element reached through shape and strides lies in a live allocation; C overlaps neither A nor B.
 pub unsafe fn run<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilogue: Epilogue) {
-    let batches = g.batches();
-    if batches * g.m * g.n == 0 {
+    if g.batches() * g.m * g.n == 0 {
         return;
     }
+    // Decided by the shape alone: the two ways add in different orders.
     if g.m == 1 || g.n == 1 {
         // SAFETY: handed on.
         return unsafe { small::run(g, a, b, c, epilogue) };
     }
+    let tall = g.stacked();
+    let apart = epilogue.map(|epilogue| {
+        move |block: Block| {
+            let matrices = block.rows.start / g.m..block.rows.end.div_ceil(g.m);
+            for matrix in matrices {
+                let first = matrix * g.m;
+                let rows = block.rows.start.max(first) - first..block.rows.end.min(first + g.m) - first;
+                let batch = block.batch * (tall.m / g.m) + matrix;
+                epilogue(Block { batch, rows, cols: block.cols.clone() });
+            }
+        }
+    });
+    // SAFETY: handed on; the same product in other words.
+    unsafe { multiply(&tall, a, b, c, apart.as_ref().map(|f| f as _)) }
+}
+
+/// [`run`] in the five loops.
+unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilogue: Epilogue) {
+    let batches = g.batches();
     let kernels = T::kernels(simd::level());
     let grid = Grid::new(batches, [g.m, g.n, g.k], kernels.mr(), kernels.nr());
     let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));

@@ -48,14 +48,15 @@ unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usiz
     let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];
     for p in 0..k as isize {
         // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each of the k steps.
-        let (a, b) = unsafe {
-            (*a.offset(p * a_step).cast::<[T; ROWS]>(), *b.offset(p * b_step).cast::<[[T; LANES]; VECS]>())
-        };
-        for row in 0..ROWS {
-            for v in 0..VECS {
-                for lane in 0..LANES {
-                    sum[row][v][lane] = multiply_add(a[row], b[v][lane], sum[row][v][lane]);
-                }
+        let (a, b) = unsafe { (a.offset(p * a_step), b.offset(p * b_step)) };
+        for (row, sum) in sum.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let a = unsafe { *a.add(row) };
+            for (v, sum) in sum.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let b = unsafe { *b.add(v * LANES).cast::<[T; LANES]>() };
+                let old = *sum;
+                *sum = std::array::from_fn(|lane| multiply_add(a, b[lane], old[lane]));
             }
         }
     }

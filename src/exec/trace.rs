@@ -1,0 +1,71 @@
+//! `GRADUS_TRACE=1`: one line for each kernel as it runs, with its time and rate. What a profile starts from.
+
+use super::plan::{Kernel, Step};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Whether kernels are to be traced.
+pub(super) fn enabled() -> bool {
+    static ASKED: OnceLock<bool> = OnceLock::new();
+    *ASKED.get_or_init(|| std::env::var_os("GRADUS_TRACE").is_some_and(|v| v == "1"))
+}
+
+/// What a kernel is, its multiply-adds times two, and the bytes it must move.
+fn describe(kernel: &Kernel) -> (String, f64, usize) {
+    let fused = |epilogue: bool| if epilogue { " + map" } else { "" };
+    match kernel {
+        Kernel::Map(map) => {
+            let n = map.shape.numel();
+            let bytes = map.inputs.iter().chain(&map.outputs).map(|(_, d)| d.size()).sum::<usize>() * n;
+            (format!("map {} ({} in, {} out)", map.shape, map.inputs.len(), map.outputs.len()), 0.0, bytes)
+        }
+        Kernel::Reduce { shape, axes, inputs, .. } => {
+            let bytes = inputs.iter().map(|(_, d)| d.size()).sum::<usize>() * shape.numel();
+            (format!("reduce {shape} over {axes:#b}"), 0.0, bytes)
+        }
+        Kernel::Gemm { gemm: g, dtype, epilogue, .. } => {
+            let batch: usize = g.batch.iter().map(|b| b.len).product();
+            let flops = 2.0 * (batch * g.m * g.n) as f64 * g.k as f64;
+            let letter = |strides: [isize; 2]| if strides[1] == 1 || strides[0] == 0 { 'N' } else { 'T' };
+            let bytes = dtype.size() * batch * (g.m * g.k + g.k * g.n + g.m * g.n);
+            let layout = format!("{}{}", letter(g.a), letter(g.b));
+            let text = format!("gemm {layout} {}x{}x{} x{batch}{}", g.m, g.k, g.n, fused(epilogue.is_some()));
+            (text, flops, bytes)
+        }
+        Kernel::Conv { form, conv: c, dtype, epilogue, .. } => {
+            let taps = c.in_channels / c.groups * c.kernel[0] * c.kernel[1];
+            let flops = 2.0 * (c.batch * c.out_channels * c.output[0] * c.output[1] * taps) as f64;
+            let text = format!(
+                "conv {form:?} {}x{}x{}x{} -> {}x{}x{} k{}x{} s{}{}",
+                c.batch, c.in_channels, c.input[0], c.input[1], c.out_channels, c.output[0], c.output[1],
+                c.kernel[0], c.kernel[1], c.stride[0], fused(epilogue.is_some())
+            );
+            (text, flops, dtype.size() * (c.x_len() + c.w_len() + c.y_len()))
+        }
+        Kernel::Copies { zero, dtype, parts, .. } => {
+            let n: usize = parts.iter().map(|(shape, ..)| shape.numel()).sum();
+            (format!("copy {n}{}", if *zero { " into zeros" } else { "" }), 0.0, 2 * n * dtype.size())
+        }
+        Kernel::Gather { shape, axis, types, .. } => {
+            (format!("gather {shape} axis {axis}"), 0.0, 2 * shape.numel() * types[0].size())
+        }
+        Kernel::ScatterAdd { shape, axis, types, .. } => {
+            (format!("scatter_add {shape} axis {axis}"), 0.0, 2 * shape.numel() * types[0].size())
+        }
+        Kernel::Fold { shape, dtype, .. } => (format!("fold {shape}"), 0.0, shape.numel() * dtype.size()),
+        Kernel::Cumsum { shape, dtype, .. } => (format!("cumsum {shape}"), 0.0, 2 * shape.numel() * dtype.size()),
+        Kernel::Argsort { shape, dtype, .. } => (format!("argsort {shape}"), 0.0, shape.numel() * dtype.size()),
+    }
+}
+
+/// Prints one kernel's line to stderr.
+pub(super) fn print(step: &Step, op: &str, time: Duration) {
+    let (text, flops, bytes) = describe(&step.kernel);
+    let seconds = time.as_secs_f64().max(1e-9);
+    let rate = if flops > 0.0 {
+        format!("{:8.1} GFLOP/s", flops / seconds / 1e9)
+    } else {
+        format!("{:8.1} GB/s", bytes as f64 / seconds / 1e9)
+    };
+    eprintln!("{:10.1} us {rate:>16}  {op:<12} {text}", seconds * 1e6);
+}
