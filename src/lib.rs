@@ -40,6 +40,7 @@ mod error;
 mod exec;
 pub mod files;
 pub mod grad;
+pub mod gradcheck;
 mod graph;
 pub mod init;
 pub mod linalg;
