@@ -1,4 +1,5 @@
-//! The registry is complete: every public method that makes tensors has a case, or a reason in the list below.
+//! The registry is complete: every public method that makes tensors and every loss has a case, or a reason in the
+//! list below.
 
 use gradus::Tensor;
 use gradus::ops::cases::{self, Gradient};
@@ -52,7 +53,21 @@ fn ops() -> BTreeSet<(String, String)> {
         let file = file.rsplit("src/ops/").next().unwrap_or("").to_string();
         public_functions(&text, &["Tensor", "Rng"]).into_iter().map(move |f| (f, file.clone()))
     };
-    sources(&dir).into_iter().flat_map(functions).collect()
+    sources(&dir).into_iter().flat_map(functions).chain(losses()).collect()
+}
+
+/// The functions of `gradus::loss`, and the sides of its games.
+fn losses() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = sources(&root.join("src/loss"));
+    texts.push((String::new(), std::fs::read_to_string(root.join("src/loss.rs")).unwrap()));
+    let free = |text: &str| -> Vec<String> {
+        let names = text.lines().filter_map(|line| line.strip_prefix("pub fn "));
+        names.filter_map(|rest| rest.split(['(', '<']).next().map(str::to_string)).collect()
+    };
+    let named =
+        texts.iter().flat_map(|(_, text)| [free(text), public_functions(text, &["Adversarial"])].concat());
+    named.map(|name| (name, String::from("loss.rs"))).collect()
 }
 
 #[test]
