@@ -201,7 +201,9 @@ unsafe fn best<T: Copy, F: Fold<T>>(value: *mut u8, x: *const u8, n: usize) -> u
         }
     }
     let (mut extreme, mut position) = (top[0], at[0]);
-    for l in 1..LANES {
+    // Short of one chunk all lanes still hold the first element.
+    let used = if chunks.is_empty() { 1 } else { LANES };
+    for l in 1..used {
         let tied = !F::beats(extreme, top[l]) && at[l] < position;
         if F::beats(top[l], extreme) || tied {
             (extreme, position) = (top[l], at[l]);
