@@ -344,7 +344,7 @@ impl Scheduler<'_, '_> {
         let epilogue = (!group.is_empty()).then(|| self.map(group, Some((i, out))));
         let conv = |form, conv: &gradus_kernels::conv::Conv, epilogue| Kernel::Conv {
             form,
-            conv: conv.clone(),
+            conv: *conv,
             dtype,
             a,
             b,
