@@ -46,6 +46,7 @@ mod graph;
 pub mod init;
 pub mod linalg;
 pub mod loss;
+pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod optim;
@@ -53,6 +54,7 @@ mod rng;
 pub mod schedule;
 mod shape;
 mod tensor;
+pub mod train;
 
 pub use error::{BuildError, Error, Result, build};
 pub use exec::memory::{MemoryStats, memory_stats, reset_peak, trim_memory};

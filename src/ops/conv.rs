@@ -86,17 +86,17 @@ impl ConvOptions {
 
 pub(super) fn conv(x: &Tensor, w: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.batch, c.out_channels, c.output[0], c.output[1]]);
-    Tensor::make(Op::Conv(Box::new(c.clone())), Inputs::Two([x.clone(), w.clone()]), shape, x.dtype())
+    Tensor::make(Op::Conv(Box::new(*c)), Inputs::Two([x.clone(), w.clone()]), shape, x.dtype())
 }
 
 pub(super) fn conv_input(dy: &Tensor, w: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.batch, c.in_channels, c.input[0], c.input[1]]);
-    Tensor::make(Op::ConvInput(Box::new(c.clone())), Inputs::Two([dy.clone(), w.clone()]), shape, dy.dtype())
+    Tensor::make(Op::ConvInput(Box::new(*c)), Inputs::Two([dy.clone(), w.clone()]), shape, dy.dtype())
 }
 
 pub(super) fn conv_weight(x: &Tensor, dy: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.out_channels, c.in_channels / c.groups, c.kernel[0], c.kernel[1]]);
-    Tensor::make(Op::ConvWeight(Box::new(c.clone())), Inputs::Two([x.clone(), dy.clone()]), shape, x.dtype())
+    Tensor::make(Op::ConvWeight(Box::new(*c)), Inputs::Two([x.clone(), dy.clone()]), shape, x.dtype())
 }
 
 /// The reach of a dilated kernel.

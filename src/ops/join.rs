@@ -33,8 +33,7 @@ pub(super) fn vjp_cat(
 #[track_caller]
 pub(super) fn pad_spec(x: &Tensor, spec: PadSpec) -> Tensor {
     let mut dims = [0usize; MAX_RANK];
-    for i in 0..x.rank() {
-        let n = x.shape()[i];
+    for (i, &n) in x.shape().iter().enumerate() {
         // Saturating: an extent too large for memory is refused by the shape.
         let inner = n.saturating_add(n.saturating_sub(1).saturating_mul(spec.between[i]));
         dims[i] = inner.saturating_add(spec.before[i]).saturating_add(spec.after[i]);

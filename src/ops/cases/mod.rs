@@ -67,7 +67,8 @@ impl OpCase {
         OpCase { variant, ..self }
     }
 
-    /// The public name of the op: that of a method of [`Tensor`](crate::Tensor) or [`Rng`](crate::Rng).
+    /// The public name of the op: that of a method of [`Tensor`](crate::Tensor) or [`Rng`](crate::Rng), or of a
+    /// function in [`loss`](crate::loss).
     pub fn op(&self) -> &'static str {
         self.op
     }
@@ -80,7 +81,7 @@ impl OpCase {
         }
     }
 
-    /// The file in `src/ops` that defines the op.
+    /// The file in `src/ops` that defines the op, or `loss`.
     pub fn family(&self) -> &'static str {
         self.family
     }
@@ -107,6 +108,7 @@ pub fn all() -> Vec<OpCase> {
         ("einsum", super::einsum::cases()),
         ("index", super::index::cases()),
         ("join", super::join::cases()),
+        ("loss", crate::loss::cases::cases()),
         ("matmul", super::matmul::cases()),
         ("norm", super::norm::cases()),
         ("pool", super::pool::cases()),
@@ -116,7 +118,6 @@ pub fn all() -> Vec<OpCase> {
         ("select", super::select::cases()),
         ("unary", super::unary::cases()),
         ("view", super::view::cases()),
-        ("loss", crate::loss::cases::cases()),
     ];
     let tag = |(family, rows): (&'static str, Vec<OpCase>)| {
         rows.into_iter().map(move |row| OpCase { family, ..row })
