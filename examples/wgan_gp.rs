@@ -17,8 +17,8 @@ module!(Mlp { l1, l2, l3 });
 
 impl Mlp {
     fn new(inputs: usize, outputs: usize, rng: &mut Rng) -> Mlp {
-        let (l1, l2) = (Linear::new(inputs, 64, rng), Linear::new(64, 64, rng));
-        Mlp { l1, l2, l3: Linear::new(64, outputs, rng) }
+        let (l1, l2) = (Linear::new(inputs, 128, rng), Linear::new(128, 128, rng));
+        Mlp { l1, l2, l3: Linear::new(128, outputs, rng) }
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
@@ -36,22 +36,22 @@ fn ring(n: usize, rng: &mut Rng) -> Tensor {
 fn main() -> Result<()> {
     let (n, mut rng) = (256, Rng::seed(1));
     let (g, d) = (Mlp::new(2, 2, &mut rng), Mlp::new(2, 1, &mut rng));
-    let mut og = Adam::new(g.params(), 1e-3).betas(0.0, 0.9);
-    let mut od = Adam::new(d.params(), 1e-3).betas(0.0, 0.9);
-    for step in 1..=1000 {
+    let mut og = Adam::new(g.params(), 5e-4).betas(0.5, 0.9);
+    let mut od = Adam::new(d.params(), 5e-4).betas(0.5, 0.9);
+    for step in 1..=2000 {
         let mut distance = 0.0;
         for _ in 0..5 {
             let (real, fake) = (ring(n, &mut rng), g.forward(&rng.normal([n, 2])).stop_grad());
             let e = rng.uniform([n, 1]);
             let mix = &e * &real + (1.0 - &e) * &fake;
-            // The slope of the critic, which is to be 1: an ordinary tensor.
+            // The slope of the critic, which is to be 1: an ordinary tensor. Its weight is the paper's for toy data.
             let slope = grad(&d.forward(&mix).sum(..), [&mix])[0].square().sum(1).sqrt();
             let gap = d.forward(&real).mean(..) - d.forward(&fake).mean(..);
-            od.step(&(10.0 * (slope - 1.0).square().mean(..) - &gap))?;
+            od.step(&(0.1 * (slope - 1.0).square().mean(..) - &gap))?;
             distance = gap.item()?;
         }
         og.step(&-d.forward(&g.forward(&rng.normal([n, 2]))).mean(..))?;
-        if step % 100 == 0 {
+        if step % 250 == 0 {
             println!("step {step}  distance {distance:.4}");
         }
     }
