@@ -25,7 +25,7 @@
 //!
 //! # Where to read on
 //! * [`Tensor`]: what can be written. [`mod@grad`]: how it is differentiated, in one short file.
-//! * [`ops`]: every op with its rule, and how to add one. [`gradcheck()`]: proof of a rule against numbers.
+//! * [`ops`]: every op with its rule, and how to add one. [`gradcheck::gradcheck`]: proof of a rule against numbers.
 //! * [`nn`], [`optim`], [`loss`], [`init`], [`schedule`]: what models are made of. [`data`]: what they learn from.
 //! * [`kernels`]: what finally runs, usable alone.
 //!

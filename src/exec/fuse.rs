@@ -9,10 +9,13 @@
 
 use super::plan::{Class, Ir};
 use crate::ops::Op;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Larger programs gain nothing and would outgrow their registers.
 const MAX_GROUP: usize = 512;
+/// A group that walks through more arrays than this runs faster over whole rows, on its own, than as an epilogue over
+/// the blocks of a product: an optimizer's update, say.
+const MAX_STREAMS: usize = 4;
 
 /// The groups: nodes with the same number share a kernel.
 pub(super) struct Groups {
@@ -198,6 +201,7 @@ impl Fuser<'_, '_> {
                 unfit[of[i as usize] as usize] = true;
             }
         }
+        let streams = self.streams(of);
         for h in self.computed().into_iter().rev() {
             if !matches!(ir.capture.op(h), Op::Matmul | Op::Conv(_) | Op::ConvInput(_))
                 || self.wanted[h as usize]
@@ -209,11 +213,32 @@ impl Fuser<'_, '_> {
             let all_inside = self.users[h as usize].iter().all(|&(u, direct)| {
                 direct && ir.is_map(u) && self.prologue[u as usize].is_none() && of[u as usize] == group
             });
-            if all_inside && !taken[group as usize] && !unfit[group as usize] {
+            let light = streams.get(&group).is_none_or(|n| *n <= MAX_STREAMS);
+            if all_inside && light && !taken[group as usize] && !unfit[group as usize] {
                 taken[group as usize] = true;
                 of[h as usize] = group;
             }
         }
+    }
+
+    /// How many arrays as large as its results each group walks through besides a product's: distinct inputs, and
+    /// results asked for from outside.
+    fn streams(&self, of: &[u32]) -> HashMap<u32, usize> {
+        let ir = self.ir;
+        let mut read: HashSet<(u32, u32)> = HashSet::new();
+        let mut streams: HashMap<u32, usize> = HashMap::new();
+        for i in self.computed().into_iter().filter(|&i| ir.is_map(i)) {
+            let group = of[i as usize];
+            *streams.entry(group).or_default() += usize::from(self.wanted[i as usize]);
+            for (base, _) in ir.edges(i) {
+                let outside = of[base as usize] != group && ir.class[base as usize] != Class::Full;
+                let large = ir.capture.shape(base).numel() >= ir.capture.shape(i).numel();
+                if outside && large && read.insert((group, base)) {
+                    *streams.entry(group).or_default() += 1;
+                }
+            }
+        }
+        streams
     }
 
     /// Whether every operand of a node of four axes walks its last two as one: then a range of pixels is a box.
