@@ -94,6 +94,11 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
 /// If `v` does not have the shape and type of `x`.
 #[track_caller]
 pub fn jvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
+    if v.shape() != x.shape() || v.dtype() != x.dtype() {
+        let rule =
+            format!("the tangent is {} {}, the input {} {}", v.dtype(), v.shape(), x.dtype(), x.shape());
+        fail(BuildError::new("jvp", rule));
+    }
     // The transposed product is linear in u, so any u will do.
     let zero = y.zeros_like();
     let u = Tensor::make(Op::After, Inputs::Two([zero.clone(), zero]), *y.shape(), y.dtype());
