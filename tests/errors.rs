@@ -2,6 +2,7 @@
 //! name the op, the shapes or arguments, and the rule, and point at the line here.
 
 use gradus::{ConvOptions, DType, Error, Rng, Tensor, build, grad, jvp, set_guard, vjp};
+use std::sync::{Mutex, PoisonError};
 
 /// Zeros, f32.
 fn z<const N: usize>(shape: [usize; N]) -> Tensor {
@@ -259,12 +260,16 @@ fn what_only_values_show_is_an_error_with_the_line() {
     assert!(message.contains("f32") && message.contains("f64"), "{message}");
 }
 
+/// The guard is a switch of the whole process.
+static GUARD: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_guard_names_the_first_op_that_makes_nan() {
     let x = Tensor::from([4.0f32, -1.0, 0.0]);
     let line = line!() + 1;
     let root = (&x * 2.0).sqrt();
     let y = (root.exp() + 1.0).sum(..);
+    let _guard = GUARD.lock().unwrap_or_else(PoisonError::into_inner);
     set_guard(true);
     let result = y.item();
     set_guard(false);
@@ -275,6 +280,24 @@ fn the_guard_names_the_first_op_that_makes_nan() {
         other => panic!("{other:?}"),
     }
     assert!(y.item().unwrap().is_nan());
+}
+
+#[test]
+fn nan_in_a_gradient_is_laid_to_the_op_it_is_the_gradient_of() {
+    let x = Tensor::from([4.0f32, 0.0]);
+    let line = line!() + 1;
+    let root = x.sqrt();
+    let slope = grad(&root.sum(..), [&x]).remove(0);
+    let _guard = GUARD.lock().unwrap_or_else(PoisonError::into_inner);
+    set_guard(true);
+    let result = slope.to_vec::<f32>();
+    set_guard(false);
+    match result {
+        Err(Error::NonFinite { op: "div", site, .. }) => {
+            assert_eq!((site.file(), site.line()), (file!(), line));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
