@@ -5,7 +5,7 @@
 //! inputs, which are ordinary tensors. So the gradient of a gradient needs no extra code.
 
 use crate::error::{BuildError, Error, Result, fail};
-use crate::graph::{IdMap, Inputs, next_id, reachable};
+use crate::graph::{IdMap, Inputs, next_id, on_behalf_of, reachable};
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
@@ -94,6 +94,11 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
 /// If `v` does not have the shape and type of `x`.
 #[track_caller]
 pub fn jvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
+    if v.shape() != x.shape() || v.dtype() != x.dtype() {
+        let rule =
+            format!("the tangent is {} {}, the input {} {}", v.dtype(), v.shape(), x.dtype(), x.shape());
+        fail(BuildError::new("jvp", rule));
+    }
     // The transposed product is linear in u, so any u will do.
     let zero = y.zeros_like();
     let u = Tensor::make(Op::After, Inputs::Two([zero.clone(), zero]), *y.shape(), y.dtype());
@@ -190,7 +195,7 @@ impl Sweep {
             return self.recompute(y, g);
         }
         let needs = |i: usize| self.needed.contains_key(&x[i].id());
-        let parts = y.node().op.vjp(x, y, g, &needs);
+        let parts = on_behalf_of(y.node().site, || y.node().op.vjp(x, y, g, &needs));
         x.iter()
             .zip(parts)
             .filter_map(|(x, part)| {
@@ -202,7 +207,7 @@ impl Sweep {
     fn add(&mut self, x: &Tensor, part: Tensor) {
         debug_assert_eq!((x.shape(), x.dtype()), (part.shape(), part.dtype()), "cotangent of {x:?}");
         let total = match self.cotangents.remove(&x.id()) {
-            Some(sum) => sum + part,
+            Some(sum) => on_behalf_of(x.node().site, || sum + part),
             None => part,
         };
         self.cotangents.insert(x.id(), total);
@@ -228,7 +233,9 @@ impl Sweep {
                 continue;
             }
             let renewed: Vec<Tensor> = old.as_slice().iter().map(|i| copies[&i.id()].clone()).collect();
-            let copy = Tensor::make(x.node().op.clone(), Inputs::from(renewed), *x.shape(), x.dtype());
+            let copy = on_behalf_of(x.node().site, || {
+                Tensor::make(x.node().op.clone(), Inputs::from(renewed), *x.shape(), x.dtype())
+            });
             copies.insert(x.id(), copy);
         }
         let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needed.contains_key(&x.id())).collect();

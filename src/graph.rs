@@ -166,6 +166,24 @@ impl Drop for Node {
     }
 }
 
+thread_local! {
+    /// The line that nodes belong to while a derivative is written.
+    static SITE: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// Runs `f`, whose nodes belong to the line `site`: a derivative is written by a rule in the library, but whoever looks
+/// for a NaN in it wants the line with the op that it differentiates.
+pub(crate) fn on_behalf_of<T>(site: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
+    struct Restore(Option<&'static Location<'static>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SITE.set(self.0);
+        }
+    }
+    let _restore = Restore(SITE.replace(Some(site)));
+    f()
+}
+
 impl Tensor {
     /// Builds a node. Everything that can be wrong with it has been checked by the op.
     #[track_caller]
@@ -187,7 +205,7 @@ impl Tensor {
             op,
             shape,
             dtype,
-            site: Location::caller(),
+            site: SITE.get().unwrap_or(Location::caller()),
             history: AtomicBool::new(history),
             depth: AtomicU32::new(depth),
             state: Mutex::new(State { inputs, value: None, released: false }),

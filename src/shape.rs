@@ -187,10 +187,16 @@ pub(crate) fn shape_arg(op: &'static str, dims: impl ToNumbers) -> Shape {
     let numbers = dims.to_numbers();
     let mut out = [0usize; 16];
     for (o, &d) in out.iter_mut().zip(numbers.as_slice()) {
-        *o = usize::try_from(d)
-            .unwrap_or_else(|_| fail(BuildError::new(op, format!("extent {d} is negative"))));
+        // No closures where something can fail: they do not pass the caller's line on.
+        *o = match usize::try_from(d) {
+            Ok(extent) => extent,
+            Err(_) => fail(BuildError::new(op, format!("extent {d} is negative"))),
+        };
     }
-    Shape::new(&out[..numbers.len]).unwrap_or_else(|rule| fail(BuildError::new(op, rule)))
+    match Shape::new(&out[..numbers.len]) {
+        Ok(shape) => shape,
+        Err(rule) => fail(BuildError::new(op, rule)),
+    }
 }
 
 /// Turns a possibly negative axis of a tensor of rank `rank` into its index.
@@ -232,12 +238,13 @@ impl<T: ToNumbers> Axes for T {
 /// Reads a set of axes.
 #[track_caller]
 pub(crate) fn axes_arg(op: &'static str, axes: impl Axes, rank: usize) -> u32 {
-    axes.mask(rank).unwrap_or_else(|axis| {
-        fail(BuildError::new(
-            op,
-            format!("axis {axis} is out of range or repeated for a tensor of {rank} axes"),
-        ))
-    })
+    match axes.mask(rank) {
+        Ok(mask) => mask,
+        Err(axis) => {
+            let rule = format!("axis {axis} is out of range or repeated for a tensor of {rank} axes");
+            fail(BuildError::new(op, rule))
+        }
+    }
 }
 
 /// Reads a range of indices along an axis of `extent`, negative ones counting from the end, clamped as in Python.

@@ -136,9 +136,9 @@ impl<F: Fn(&[Tensor]) -> Tensor> Check<F> {
             for e in 0..shape.numel() {
                 let h = self.step(self.values[i][e]);
                 let columns = self.differences(i, &|k| f64::from(k == e), h)?;
-                for (k, (numeric, rough)) in columns.into_iter().enumerate() {
+                for (k, ((numeric, rough), row)) in columns.into_iter().zip(&gradients).enumerate() {
                     let (element, output) = (Some(unravel(e, &shape)), Some(unravel(k, &self.output)));
-                    let analytic = gradients[k][i][e];
+                    let analytic = row[i][e];
                     self.rows[i].compare(Entry { element, output, analytic, numeric, rough });
                 }
             }
@@ -152,10 +152,10 @@ impl<F: Fn(&[Tensor]) -> Tensor> Check<F> {
         for _ in 0..self.options.directions {
             let u = signs(&mut rng, &self.output)?;
             let (products, weights) = (self.products(&y, &u)?, u.to_vec::<f64>()?);
-            for i in 0..self.inputs.len() {
+            for (i, product) in products.iter().enumerate() {
                 let mut v = signs(&mut rng, self.inputs[i].shape())?.to_vec::<f64>()?;
                 v.iter_mut().zip(&self.values[i]).for_each(|(v, x)| *v *= x.abs().max(1.0));
-                let analytic = products[i].iter().zip(&v).map(|(g, v)| g * v).sum();
+                let analytic = product.iter().zip(&v).map(|(g, v)| g * v).sum();
                 let entry = self.weighted(i, &|k| v[k], &weights, analytic, self.step(1.0), None)?;
                 let wrong = entry.relative() > self.options.tolerance;
                 self.rows[i].compare(entry);
@@ -185,9 +185,9 @@ impl<F: Fn(&[Tensor]) -> Tensor> Check<F> {
     /// Looks for the element whose derivative is most wrong.
     fn search(&mut self, i: usize, weights: &[f64], gradient: &[f64]) -> Result<()> {
         let shape = *self.inputs[i].shape();
-        for e in 0..shape.numel().min(SEARCHED) {
+        for (e, &analytic) in gradient.iter().enumerate().take(SEARCHED) {
             let (h, unit) = (self.step(self.values[i][e]), |k| f64::from(k == e));
-            let entry = self.weighted(i, &unit, weights, gradient[e], h, Some(unravel(e, &shape)))?;
+            let entry = self.weighted(i, &unit, weights, analytic, h, Some(unravel(e, &shape)))?;
             if entry.relative() > self.options.tolerance {
                 // An element says more than a direction, whichever is further off.
                 let known = self.rows[i].worst.as_ref().is_some_and(|w| w.element.is_some());

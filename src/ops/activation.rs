@@ -11,11 +11,13 @@ impl Tensor {
         self.gt(0.0).select(self, &(self * slope))
     }
 
-    /// `x` where `x > 0`, else `alpha (exp(x) - 1)` (Clevert et al. 2016).
+    /// `x` where `x > 0`, else `alpha (exp(x) - 1)`, with derivative `alpha` at 0 (Clevert et al. 2016).
     #[track_caller]
     pub fn elu(&self, alpha: f64) -> Tensor {
-        // The exponential sees no positive value, which might overflow and poison the gradient.
-        self.gt(0.0).select(self, &(self.minimum(0.0).expm1() * alpha))
+        // The exponential sees no positive value, which might overflow and poison the gradient. At 0 the slope is alpha,
+        // as in PyTorch; a minimum would halve it.
+        let positive = self.gt(0.0);
+        positive.select(self, &(positive.select(&self.zeros_like(), self).expm1() * alpha))
     }
 
     /// `x sigmoid(x)` (Hendrycks & Gimpel 2016; also called swish).

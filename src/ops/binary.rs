@@ -88,7 +88,21 @@ pub(super) fn broadcast(op: &'static str, a: &Tensor, b: &Tensor) -> (Tensor, Te
 
 #[track_caller]
 pub(super) fn binary(b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
-    let op = name(b);
+    check_types(name(b), b, p, q);
+    let (p, q) = broadcast(name(b), p, q);
+    combine(b, p, q)
+}
+
+/// `b` with its operands swapped, under the name `op`.
+#[track_caller]
+fn swapped(op: &'static str, b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
+    check_types(op, b, p, q);
+    let (p, q) = broadcast(op, p, q);
+    combine(b, q, p)
+}
+
+#[track_caller]
+fn check_types(op: &'static str, b: Binary, p: &Tensor, q: &Tensor) {
     if p.dtype() != q.dtype() {
         let rule = format!(
             "types {} and {} differ (shapes {} and {}); convert one with .to(dtype)",
@@ -108,7 +122,11 @@ pub(super) fn binary(b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
     if !fits {
         fail(BuildError::new(op, format!("is not defined for {}", p.dtype())));
     }
-    let (p, q) = broadcast(op, p, q);
+}
+
+/// The node, of operands that fit.
+#[track_caller]
+fn combine(b: Binary, p: Tensor, q: Tensor) -> Tensor {
     if let Some(simple) = simplify(b, &p, &q) {
         return simple;
     }
@@ -133,25 +151,40 @@ fn simplify(b: Binary, p: &Tensor, q: &Tensor) -> Option<Tensor> {
 
 /// Something that can stand on the right of an elementwise method: a tensor, or a number of the tensor's type.
 pub trait Operand {
-    /// The operand as a tensor to combine with `like`.
-    fn operand(&self, like: &Tensor) -> Tensor;
+    /// The operand of `op` as a tensor to combine with `like`.
+    ///
+    /// # Panics
+    /// If it is a number that the type of `like` does not have.
+    fn operand(&self, op: &'static str, like: &Tensor) -> Tensor;
 }
 
 impl Operand for Tensor {
-    fn operand(&self, _: &Tensor) -> Tensor {
+    fn operand(&self, _: &'static str, _: &Tensor) -> Tensor {
         self.clone()
     }
 }
 
 impl Operand for &Tensor {
-    fn operand(&self, _: &Tensor) -> Tensor {
+    fn operand(&self, _: &'static str, _: &Tensor) -> Tensor {
         (*self).clone()
     }
 }
 
 impl Operand for f64 {
     #[track_caller]
-    fn operand(&self, like: &Tensor) -> Tensor {
+    fn operand(&self, op: &'static str, like: &Tensor) -> Tensor {
+        // NumPy would convert the tensor. Here types never change unasked, and rounding 0.5 to 0 would help nobody.
+        let held = match like.dtype() {
+            DType::F32 | DType::F64 => true,
+            DType::I32 => f64::from(*self as i32) == *self,
+            DType::U32 => f64::from(*self as u32) == *self,
+            DType::Bool => *self == 0.0 || *self == 1.0,
+        };
+        if !held {
+            let rule =
+                format!("{self} is no {}; convert the tensor {} with .to(dtype)", like.dtype(), like.shape());
+            fail(BuildError::new(op, rule));
+        }
         like.full_like(*self)
     }
 }
@@ -164,7 +197,7 @@ macro_rules! methods {
             /// Panics if the shapes do not broadcast or the types differ.
             #[track_caller]
             pub fn $method(&self, other: impl Operand) -> Tensor {
-                binary(Binary::$variant, self, &other.operand(self))
+                binary(Binary::$variant, self, &other.operand(stringify!($method), self))
             }
         )*}
     };
@@ -199,13 +232,13 @@ impl Tensor {
     /// `a > b`: bool. Panics if the shapes do not broadcast or the types differ.
     #[track_caller]
     pub fn gt(&self, other: impl Operand) -> Tensor {
-        binary(Binary::Lt, &other.operand(self), self)
+        swapped("gt", Binary::Lt, self, &other.operand("gt", self))
     }
 
     /// `a >= b`: bool. Panics if the shapes do not broadcast or the types differ.
     #[track_caller]
     pub fn ge(&self, other: impl Operand) -> Tensor {
-        binary(Binary::Le, &other.operand(self), self)
+        swapped("ge", Binary::Le, self, &other.operand("ge", self))
     }
 
     /// `a` to the power `b`. Small whole and half exponents given as numbers become products and roots.
@@ -215,7 +248,7 @@ impl Tensor {
     /// Panics if the shapes do not broadcast or the types differ.
     #[track_caller]
     pub fn pow(&self, exponent: impl Operand) -> Tensor {
-        let exponent = exponent.operand(self);
+        let exponent = exponent.operand("pow", self);
         if let Op::Full(bits) = exponent.node().op
             && self.dtype().is_float()
             && exponent.shape().broadcast(self.shape()) == Some(*self.shape())

@@ -68,35 +68,77 @@ impl ConvOptions {
 
     #[track_caller]
     fn check(&self, op: &'static str, x: &Tensor, w: &Tensor) {
-        let bad = |rule: String| -> ! { fail(BuildError::new(op, rule)) };
         if x.rank() != 4 || w.rank() != 4 {
-            bad(format!("needs x [n, c, h, w] and a weight of 4 axes, not {} and {}", x.shape(), w.shape()));
+            refuse(
+                op,
+                format!("needs x [n, c, h, w] and a weight of 4 axes, not {} and {}", x.shape(), w.shape()),
+            );
         }
         if x.dtype() != w.dtype() || !x.dtype().is_float() {
-            bad(format!("needs two tensors of one float type, not {} and {}", x.dtype(), w.dtype()));
+            refuse(op, format!("needs two tensors of one float type, not {} and {}", x.dtype(), w.dtype()));
         }
         if self.stride.contains(&0) || self.dilation.contains(&0) || self.groups == 0 {
-            bad(format!("stride, dilation and groups must be at least 1: {self:?}"));
+            refuse(op, format!("stride, dilation and groups must be at least 1: {self:?}"));
         }
         if w.shape()[2..].contains(&0) {
-            bad(format!("the kernel is empty: weight {}", w.shape()));
+            refuse(op, format!("the kernel is empty: weight {}", w.shape()));
         }
     }
 }
 
+#[track_caller]
+fn refuse(op: &'static str, rule: String) -> ! {
+    fail(BuildError::new(op, rule))
+}
+
+#[track_caller]
 pub(super) fn conv(x: &Tensor, w: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.batch, c.out_channels, c.output[0], c.output[1]]);
     Tensor::make(Op::Conv(Box::new(*c)), Inputs::Two([x.clone(), w.clone()]), shape, x.dtype())
 }
 
+#[track_caller]
 pub(super) fn conv_input(dy: &Tensor, w: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.batch, c.in_channels, c.input[0], c.input[1]]);
     Tensor::make(Op::ConvInput(Box::new(*c)), Inputs::Two([dy.clone(), w.clone()]), shape, dy.dtype())
 }
 
+#[track_caller]
 pub(super) fn conv_weight(x: &Tensor, dy: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.out_channels, c.in_channels / c.groups, c.kernel[0], c.kernel[1]]);
     Tensor::make(Op::ConvWeight(Box::new(*c)), Inputs::Two([x.clone(), dy.clone()]), shape, x.dtype())
+}
+
+/// The extent of a convolution along spatial axis `i`.
+#[track_caller]
+fn extent(x: &Tensor, w: &Tensor, o: &ConvOptions, i: usize) -> usize {
+    let (s, k) = (x.shape(), w.shape());
+    let padded = s[2 + i].saturating_add(o.padding[i].saturating_mul(2));
+    let reach = reach(k[2 + i], o.dilation[i]);
+    if padded < reach {
+        let rule = format!(
+            "the kernel reaches over {reach} but the padded input has only {padded}: x {s}, weight {k}"
+        );
+        refuse("conv2d", rule);
+    }
+    (padded - reach) / o.stride[i] + 1
+}
+
+/// The extent of a transposed convolution along spatial axis `i`.
+#[track_caller]
+fn transposed_extent(x: &Tensor, w: &Tensor, o: &ConvOptions, i: usize) -> usize {
+    let (s, k) = (x.shape(), w.shape());
+    if o.output_padding[i] >= o.stride[i].max(o.dilation[i]) {
+        let rule =
+            format!("output padding {} must be less than the stride or the dilation", o.output_padding[i]);
+        refuse("conv_transpose2d", rule);
+    }
+    let full = s[2 + i].saturating_sub(1).saturating_mul(o.stride[i]);
+    let full = full.saturating_add(reach(k[2 + i], o.dilation[i])).saturating_add(o.output_padding[i]);
+    match full.checked_sub(o.padding[i].saturating_mul(2)) {
+        Some(extent) if extent > 0 && s[2 + i] > 0 => extent,
+        _ => refuse("conv_transpose2d", format!("the output is empty: x {s}, weight {k}, {o:?}")),
+    }
 }
 
 /// The reach of a dilated kernel.
@@ -124,15 +166,7 @@ impl Tensor {
             );
             fail(BuildError::new("conv2d", rule));
         }
-        let output = [0, 1].map(|i| {
-            let padded = s[2 + i].saturating_add(2 * o.padding[i]);
-            let reach = reach(k[2 + i], o.dilation[i]);
-            if padded < reach {
-                let rule = format!("the kernel reaches over {reach} but the padded input has only {padded}: x {s}, weight {k}");
-                fail(BuildError::new("conv2d", rule));
-            }
-            (padded - reach) / o.stride[i] + 1
-        });
+        let output = [extent(self, weight, &o, 0), extent(self, weight, &o, 1)];
         let c = Conv {
             batch: s[0],
             groups: o.groups,
@@ -164,24 +198,7 @@ impl Tensor {
                 format!("x {s} has {} channels; weight {k} takes {} in {} groups", s[1], k[0], o.groups);
             fail(BuildError::new("conv_transpose2d", rule));
         }
-        let output = [0, 1].map(|i| {
-            if o.output_padding[i] >= o.stride[i].max(o.dilation[i]) {
-                let rule = format!(
-                    "output padding {} must be less than the stride or the dilation",
-                    o.output_padding[i]
-                );
-                fail(BuildError::new("conv_transpose2d", rule));
-            }
-            let full = s[2 + i].saturating_sub(1).saturating_mul(o.stride[i]);
-            let full =
-                full.saturating_add(reach(k[2 + i], o.dilation[i])).saturating_add(o.output_padding[i]);
-            full.checked_sub(2 * o.padding[i]).filter(|&d| d > 0 && s[2 + i] > 0).unwrap_or_else(|| {
-                fail(BuildError::new(
-                    "conv_transpose2d",
-                    format!("the output is empty: x {s}, weight {k}, {o:?}"),
-                ))
-            })
-        });
+        let output = [transposed_extent(self, weight, &o, 0), transposed_extent(self, weight, &o, 1)];
         let c = Conv {
             batch: s[0],
             groups: o.groups,

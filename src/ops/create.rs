@@ -2,6 +2,7 @@
 
 use super::Op;
 use super::cases::{Array, DISCRETE, Draw, Gradient, OpCase};
+use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use crate::tensor::Tensor;
@@ -88,6 +89,10 @@ impl Tensor {
     /// If this is a tensor of floats.
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Tensor {
+        if self.dtype().is_float() {
+            let rule = format!("needs indices, not {} {}", self.dtype(), self.shape());
+            fail(BuildError::new("one_hot", rule));
+        }
         self.unsqueeze(-1).eq(Tensor::arange(classes).to(self.dtype())).to(DType::F32)
     }
 }

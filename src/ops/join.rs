@@ -114,7 +114,18 @@ impl Tensor {
     /// If there is no tensor, or shapes or types differ.
     #[track_caller]
     pub fn stack(parts: &[Tensor], axis: isize) -> Tensor {
-        let rows: Vec<Tensor> = parts.iter().map(|p| p.unsqueeze(axis)).collect();
+        if parts.is_empty() {
+            fail(BuildError::new("stack", "needs at least one tensor"));
+        }
+        // Compared before they are joined, in whose message the new axis would confuse.
+        if let Some(other) = parts.iter().find(|p| p.shape() != parts[0].shape()) {
+            let rule = format!("shapes {} and {} must be equal", parts[0].shape(), other.shape());
+            fail(BuildError::new("stack", rule));
+        }
+        let mut rows = Vec::with_capacity(parts.len());
+        for part in parts {
+            rows.push(part.unsqueeze(axis));
+        }
         Tensor::cat(&rows, axis)
     }
 

@@ -24,16 +24,11 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
-        let mismatch = |rule: &str| -> ! {
-            let text =
-                format!("{rule}: {} {} × {} {}", self.dtype(), self.shape(), other.dtype(), other.shape());
-            fail(BuildError::new("matmul", text))
-        };
         if self.dtype() != other.dtype() || !self.dtype().is_float() {
-            mismatch("needs two tensors of one float type");
+            mismatch(self, other, "needs two tensors of one float type");
         }
         if self.rank() == 0 || other.rank() == 0 {
-            mismatch("needs at least one axis on each side (use * for scalars)");
+            mismatch(self, other, "needs at least one axis on each side (use * for scalars)");
         }
         let a = if self.rank() == 1 { self.unsqueeze(0) } else { self.clone() };
         let b = if other.rank() == 1 { other.unsqueeze(1) } else { other.clone() };
@@ -41,11 +36,13 @@ impl Tensor {
         let (l, n) = (b.shape()[b.rank() - 2], b.shape()[b.rank() - 1]);
         if k != l {
             mismatch(
+                self,
+                other,
                 "the inner extents differ: the last of the left must equal the last but one of the right",
             );
         }
         let batch = Shape::of(&a.shape()[..a.rank() - 2]).broadcast(&Shape::of(&b.shape()[..b.rank() - 2]));
-        let Some(batch) = batch else { mismatch("the leading axes do not broadcast") };
+        let Some(batch) = batch else { mismatch(self, other, "the leading axes do not broadcast") };
         let product = if b.rank() == 2 && a.rank() > 2 {
             // One matrix on the right serves all rows at once.
             let dims: Vec<usize> = a.shape()[..a.rank() - 1].iter().copied().chain([n]).collect();
@@ -92,6 +89,12 @@ pub(super) fn vjp_right(x: &[Tensor], g: &Tensor) -> Tensor {
         return g.transpose(-1, -2).matmul(&x[0]).transpose(-1, -2);
     }
     x[0].transpose(-1, -2).matmul(g)
+}
+
+#[track_caller]
+fn mismatch(a: &Tensor, b: &Tensor, rule: &str) -> ! {
+    let text = format!("{rule}: {} {} × {} {}", a.dtype(), a.shape(), b.dtype(), b.shape());
+    fail(BuildError::new("matmul", text))
 }
 
 /// `[batch…, m, k] × [batch…, k, n]`, shapes already right.

@@ -1,6 +1,6 @@
 //! `+ - * /` and unary minus for tensors and numbers, owned or borrowed.
 
-use super::binary::binary;
+use super::binary::{Operand, binary};
 use crate::tensor::Tensor;
 use gradus_kernels::program::Binary;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -30,7 +30,7 @@ macro_rules! operator {
             #[track_caller]
             fn $method(self, x: f64) -> Tensor {
                 let a: &Tensor = &self;
-                binary(Binary::$variant, a, &a.full_like(x))
+                binary(Binary::$variant, a, &x.operand(stringify!($method), a))
             }
         }
         impl $trait<$t> for f64 {
@@ -38,7 +38,7 @@ macro_rules! operator {
             #[track_caller]
             fn $method(self, b: $t) -> Tensor {
                 let b: &Tensor = &b;
-                binary(Binary::$variant, &b.full_like(self), b)
+                binary(Binary::$variant, &self.operand(stringify!($method), b), b)
             }
         }
     };

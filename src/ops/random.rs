@@ -2,6 +2,7 @@
 
 use super::Op;
 use super::cases::{Array, Gradient, OpCase};
+use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::rng::Rng;
 use crate::shape::{Shape, ToNumbers, shape_arg};
@@ -13,6 +14,13 @@ use gradus_kernels::program::Random;
 fn draw(rng: &mut Rng, kind: Random, shape: Shape, dtype: DType) -> Tensor {
     let (seed, draw) = rng.next_draw();
     Tensor::make(Op::Random { kind, seed, draw }, Inputs::None, shape, dtype)
+}
+
+#[track_caller]
+fn check_float(op: &'static str, dtype: DType) {
+    if !dtype.is_float() {
+        fail(BuildError::new(op, format!("{dtype} is not a float type")));
+    }
 }
 
 impl Rng {
@@ -28,7 +36,7 @@ impl Rng {
     /// Independent standard normal values of a float type.
     #[track_caller]
     pub fn normal_of(&mut self, shape: impl ToNumbers, dtype: DType) -> Tensor {
-        assert!(dtype.is_float(), "normal: {dtype} is not a float type");
+        check_float("normal", dtype);
         draw(self, Random::Normal, shape_arg("normal", shape), dtype)
     }
 
@@ -41,7 +49,7 @@ impl Rng {
     /// Independent values uniform on [0, 1), of a float type.
     #[track_caller]
     pub fn uniform_of(&mut self, shape: impl ToNumbers, dtype: DType) -> Tensor {
-        assert!(dtype.is_float(), "uniform: {dtype} is not a float type");
+        check_float("uniform", dtype);
         draw(self, Random::Uniform, shape_arg("uniform", shape), dtype)
     }
 

@@ -73,6 +73,13 @@ fn dropped(shape: &Shape, mask: u32) -> Vec<usize> {
 }
 
 #[track_caller]
+fn check_sum(x: &Tensor) {
+    if x.dtype() == DType::Bool {
+        fail(BuildError::new("sum", "is not defined for bool; convert with .to(dtype), or use any or all"));
+    }
+}
+
+#[track_caller]
 fn reduce(r: Reduction, x: &Tensor, axes: impl Axes) -> Tensor {
     let op = name(r);
     let mask = axes_arg(op, axes, x.rank());
@@ -82,8 +89,8 @@ fn reduce(r: Reduction, x: &Tensor, axes: impl Axes) -> Tensor {
             format!("shape {} has no element to choose from along a reduced axis", x.shape()),
         ));
     }
-    if r == Reduction::Sum && x.dtype() == DType::Bool {
-        fail(BuildError::new(op, "is not defined for bool; convert with .to(dtype), or use any or all"));
+    if r == Reduction::Sum {
+        check_sum(x);
     }
     keep(r, x, mask).reshape(dropped(x.shape(), mask))
 }
@@ -103,6 +110,7 @@ impl Tensor {
     /// The sum over `axes`, which stay with extent 1.
     #[track_caller]
     pub fn sum_keepdim(&self, axes: impl Axes) -> Tensor {
+        check_sum(self);
         sum_keep(self, axes_arg("sum", axes, self.rank()))
     }
 
@@ -110,20 +118,20 @@ impl Tensor {
     #[track_caller]
     pub fn mean(&self, axes: impl Axes) -> Tensor {
         let mask = axes_arg("mean", axes, self.rank());
-        self.mean_mask(mask).reshape(dropped(self.shape(), mask))
+        self.mean_mask("mean", mask).reshape(dropped(self.shape(), mask))
     }
 
     /// The mean over `axes`, which stay with extent 1.
     #[track_caller]
     pub fn mean_keepdim(&self, axes: impl Axes) -> Tensor {
-        self.mean_mask(axes_arg("mean", axes, self.rank()))
+        self.mean_mask("mean", axes_arg("mean", axes, self.rank()))
     }
 
     #[track_caller]
-    fn mean_mask(&self, mask: u32) -> Tensor {
+    fn mean_mask(&self, op: &'static str, mask: u32) -> Tensor {
         if !self.dtype().is_float() {
             fail(BuildError::new(
-                "mean",
+                op,
                 format!("is not defined for {}; convert with .to(dtype)", self.dtype()),
             ));
         }
@@ -134,16 +142,20 @@ impl Tensor {
     /// (0 for the population, 1 for the unbiased estimate).
     #[track_caller]
     pub fn var(&self, axes: impl Axes, correction: usize) -> Tensor {
-        let mask = axes_arg("var", axes, self.rank());
+        self.var_mask("var", axes_arg("var", axes, self.rank()), correction)
+    }
+
+    #[track_caller]
+    fn var_mask(&self, op: &'static str, mask: u32, correction: usize) -> Tensor {
         let n = self.extent_of(mask) as f64 - correction as f64;
-        let deviation = self - self.mean_mask(mask);
+        let deviation = self - self.mean_mask(op, mask);
         (sum_keep(&deviation.square(), mask) / n).reshape(dropped(self.shape(), mask))
     }
 
     /// The square root of [`var`](Tensor::var).
     #[track_caller]
     pub fn std(&self, axes: impl Axes, correction: usize) -> Tensor {
-        self.var(axes, correction).sqrt()
+        self.var_mask("std", axes_arg("std", axes, self.rank()), correction).sqrt()
     }
 
     /// The largest element over `axes`, which go away. NaN if there is one; ties share the gradient equally.
@@ -179,18 +191,18 @@ impl Tensor {
     /// Whether any element over `axes` is true (not zero): bool.
     #[track_caller]
     pub fn any(&self, axes: impl Axes) -> Tensor {
-        self.truth(axes, Reduction::Max)
+        self.truth("any", axes, Reduction::Max)
     }
 
     /// Whether all elements over `axes` are true (not zero): bool.
     #[track_caller]
     pub fn all(&self, axes: impl Axes) -> Tensor {
-        self.truth(axes, Reduction::Min)
+        self.truth("all", axes, Reduction::Min)
     }
 
     #[track_caller]
-    fn truth(&self, axes: impl Axes, r: Reduction) -> Tensor {
-        let mask = axes_arg("any/all", axes, self.rank());
+    fn truth(&self, op: &'static str, axes: impl Axes, r: Reduction) -> Tensor {
+        let mask = axes_arg(op, axes, self.rank());
         keep(r, &self.to(DType::Bool), mask).reshape(dropped(self.shape(), mask))
     }
 
@@ -238,7 +250,8 @@ impl Tensor {
     /// The Euclidean norm over `axes`, which go away: `sqrt(sum(x²))`, with gradient 0 where it is 0, as in PyTorch.
     #[track_caller]
     pub fn norm(&self, axes: impl Axes) -> Tensor {
-        let squares = self.square().sum(axes);
+        let mask = axes_arg("norm", axes, self.rank());
+        let squares = sum_keep(&self.square(), mask).reshape(dropped(self.shape(), mask));
         let zero = squares.eq(0.0);
         // The square root is taken away from 0, where its slope is infinite.
         let root = zero.select(&squares.ones_like(), &squares).sqrt();

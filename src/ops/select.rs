@@ -76,7 +76,7 @@ impl Tensor {
     /// `where(condition, a, b)` with a number for `b`.
     #[track_caller]
     pub fn select_or(&self, a: &Tensor, b: impl Operand) -> Tensor {
-        self.select(a, &b.operand(a))
+        self.select(a, &b.operand("where", a))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn name(u: Unary) -> &'static str {
         Unary::Softplus => "softplus",
         Unary::Relu => "relu",
         Unary::Erf => "erf",
-        Unary::Not => "not",
+        Unary::Not => "logical_not",
         Unary::IsNan => "isnan",
     }
 }

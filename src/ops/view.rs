@@ -386,11 +386,14 @@ impl Tensor {
     }
 }
 
+/// A function that rearranges a tensor.
+type Rearrange = Box<dyn Fn(&Tensor) -> Tensor + Send + Sync>;
+
 /// A row for a rearrangement of one input of rank at least `rank`: what the closure draws and returns.
 fn row(
     op: &'static str,
     rank: usize,
-    draw: fn(&mut Draw, &Array) -> (Box<dyn Fn(&Tensor) -> Tensor + Send + Sync>, Array),
+    draw: fn(&mut Draw, &Array) -> (Rearrange, Array),
 ) -> OpCase {
     OpCase::new(op, Gradient::Smooth, move |mut d| {
         let shape = d.shape(rank..=4);
@@ -460,7 +463,7 @@ fn shape_cases() -> Vec<OpCase> {
             let to = regrouped(d, &x.shape);
             let mut asked: Vec<isize> = to.iter().map(|&d| d as isize).collect();
             let hole = d.below(to.len());
-            if d.coin() && x.data.len() != 0 {
+            if d.coin() && !x.data.is_empty() {
                 asked[hole] = -1;
             }
             d.note(format!("to {asked:?}"));
