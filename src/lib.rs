@@ -41,6 +41,7 @@ mod exec;
 pub mod files;
 pub mod grad;
 mod graph;
+pub mod info;
 pub mod init;
 pub mod linalg;
 pub mod loss;
