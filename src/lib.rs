@@ -45,6 +45,7 @@ pub mod info;
 pub mod init;
 pub mod linalg;
 pub mod loss;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod optim;

@@ -8,10 +8,9 @@
 //! No estimator is good in many dimensions: the number of samples needed grows exponentially with them.
 
 use crate::error::{Error, Result};
+use crate::linalg::map_pieces;
 use crate::tensor::Tensor;
-use gradus_kernels::par;
 use std::f64::consts::EULER_GAMMA;
-use std::sync::Mutex;
 
 /// The entropy of the relative frequencies: the plug-in, or maximum likelihood, estimate. 0 without counts.
 ///
@@ -166,15 +165,6 @@ impl Points {
 
     /// `f` of each point's number, on all threads.
     fn map(&self, f: impl Fn(usize) -> f64 + Sync + Send) -> Vec<f64> {
-        const TASK: usize = 64;
-        let mut results = vec![0.0; self.n];
-        let tasks: Vec<_> = results.chunks_mut(TASK).map(Mutex::new).collect();
-        par::for_each(tasks.len(), |t| {
-            // Each task locks its own slot, once: the lock is only how the slices reach the threads.
-            let mut slot = tasks[t].lock().unwrap_or_else(|e| e.into_inner());
-            slot.iter_mut().enumerate().for_each(|(i, r)| *r = f(t * TASK + i));
-        });
-        drop(tasks);
-        results
+        map_pieces(self.n, 64, |piece| piece.map(&f).collect::<Vec<_>>()).concat()
     }
 }
