@@ -29,11 +29,11 @@ fn row(values: &[f64]) -> Tensor {
 fn check_derivatives(f: impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor]) {
     let scalar = |x: &[Tensor]| {
         let y = f(x);
-        (&y * normal(&y.shape().to_vec(), 90)).sum(..)
+        (&y * normal(y.shape(), 90)).sum(..)
     };
     let slope = |x: &[Tensor]| {
         let parts = grad(&scalar(x), x);
-        let along = |(k, g): (usize, &Tensor)| (g * normal(&g.shape().to_vec(), 91 + k as u64)).sum(..);
+        let along = |(k, g): (usize, &Tensor)| (g * normal(g.shape(), 91 + k as u64)).sum(..);
         parts.iter().enumerate().map(along).reduce(|a, b| a + b).unwrap()
     };
     check_slope(&scalar, inputs, "first order");
@@ -45,7 +45,7 @@ fn check_slope(f: &dyn Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: &str) 
     let values: Vec<Tensor> =
         inputs.iter().map(|x| Tensor::from_vec(x.to_vec::<f64>().unwrap(), x.shape())).collect();
     for (i, x) in values.iter().enumerate() {
-        let direction = normal(&x.shape().to_vec(), 70 + i as u64);
+        let direction = normal(x.shape(), 70 + i as u64);
         let at = |t: f64| {
             let mut moved = values.clone();
             moved[i] = x + &direction * t;

@@ -42,11 +42,8 @@ pub fn kid(real: &Tensor, fake: &Tensor, options: &KidOptions) -> Result<Estimat
     assert!(options.subsets > 0 && options.size > 1, "{options:?}: needs subsets of two rows or more");
     let mut pair = Rows::pair(real, fake, 2)?;
     if options.unit_variance {
-        let scale = 1.0 / mean_variance(&pair[0]).sqrt();
-        if !scale.is_finite() {
-            return Err(Error::Data("all real features are equal: they have no scale".into()));
-        }
-        pair.iter_mut().for_each(|rows| rows.values.iter_mut().for_each(|v| *v *= scale));
+        let scale = scale(&pair[0])?;
+        pair.iter_mut().for_each(|rows| rows.values.iter_mut().for_each(|v| *v /= scale));
     }
     let mut rng = Rng::seed(options.seed).split("kid");
     let size = options.size.min(pair[0].n).min(pair[1].n);
@@ -64,13 +61,18 @@ pub fn kid(real: &Tensor, fake: &Tensor, options: &KidOptions) -> Result<Estimat
     Ok(Estimate::of(&values))
 }
 
-/// The mean over the columns of their variance.
-fn mean_variance(rows: &Rows) -> f64 {
+/// The root of the mean over the columns of their variance.
+fn scale(rows: &Rows) -> Result<f64> {
     let n = rows.n as f64;
-    let mut mean = vec![0.0; rows.d];
-    rows.values.chunks_exact(rows.d).for_each(|r| mean.iter_mut().zip(r).for_each(|(m, x)| *m += x / n));
-    let squares = |r: &[f64]| r.iter().zip(&mean).map(|(x, m)| (x - m).powi(2)).sum::<f64>();
-    rows.values.chunks_exact(rows.d).map(squares).sum::<f64>() / (n * rows.d as f64)
+    let mut sums = vec![0.0; rows.d];
+    rows.values.chunks_exact(rows.d).for_each(|r| sums.iter_mut().zip(r).for_each(|(s, x)| *s += x));
+    let squares = |r: &[f64]| r.iter().zip(&sums).map(|(x, s)| (x - s / n).powi(2)).sum::<f64>();
+    let spread: f64 = rows.values.chunks_exact(rows.d).map(squares).sum();
+    // Rounding leaves a little of equal rows.
+    if spread <= 1e-24 * rows.values.iter().map(|v| v * v).sum::<f64>() {
+        return Err(Error::Data("all real features are equal: they have no scale".into()));
+    }
+    Ok((spread / (n * rows.d as f64)).sqrt())
 }
 
 /// The unbiased estimate from as many rows of both: pairs of a row with itself are left out.

@@ -3,6 +3,7 @@
 use super::{FeatureNet, KidOptions, Measured, fid, kid, prdc};
 use crate::error::Result;
 use crate::tensor::Tensor;
+use gradus_kernels::DType;
 use std::fmt;
 
 /// How samples compare with real pictures, by the features of a [`FeatureNet`].
@@ -65,6 +66,7 @@ impl SampleReport {
         let mut counts = vec![0usize; probabilities.shape()[1]];
         samples.classes()?.iter().for_each(|&class| counts[class as usize] += 1);
         let n = probabilities.shape()[0];
+        let probabilities = probabilities.to(DType::F64);
         Ok(SampleReport {
             fid: fid(real, features)?,
             kid: kid(real, features, &kid_options)?.mean,
@@ -74,7 +76,7 @@ impl SampleReport {
             coverage: near.coverage,
             classes: counts.iter().filter(|&&c| c * 100 > n).count(),
             entropy: crate::info::entropy(&probabilities.mean(0), 0).item()?,
-            confident: probabilities.max(1).gt(0.9).to(probabilities.dtype()).mean(..).item()?,
+            confident: probabilities.max(1).gt(0.9).to(DType::F64).mean(..).item()?,
         })
     }
 
