@@ -34,12 +34,14 @@
 //! * On one machine and build, results are bit-identical for any number of threads, fused or not, resumed or not.
 //! * Gradients of every op are checked against f64 differences, at first and second order.
 
+pub mod checkpoint;
 pub mod data;
 mod display;
 mod error;
 mod exec;
 pub mod files;
 pub mod grad;
+pub mod gradcheck;
 mod graph;
 pub mod info;
 pub mod init;

@@ -5,7 +5,7 @@ mod buffers;
 use std::sync::Mutex;
 
 use buffers::{ALL, Buffer, Layout, Words, assert_close};
-use gradus_kernels::pointwise::Kernel;
+use gradus_kernels::pointwise::{Kernel, Slice, SliceMut};
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
 use gradus_kernels::simd::{self, Level};
 use gradus_kernels::{DType, RawView, naive};
@@ -333,8 +333,10 @@ fn regions_make_up_the_whole_bit_for_bit() {
     let shape = [6, 37, 53];
     at_levels(|level| {
         for layout in ALL {
-            // SAFETY (both): the buffers were made for this shape.
-            let whole = outputs(&mixed(), &shape, layout, |k, i, o| unsafe { k.run(&shape, i, o, &PARAMS) });
+            let whole = outputs(&mixed(), &shape, layout, |k, i, o| {
+                // SAFETY: the buffers were made for this shape.
+                unsafe { k.run(&shape, i, o, &PARAMS) }
+            });
             let pieces = outputs(&mixed(), &shape, layout, |k, i, o| {
                 for (s0, n0) in [(0, 1), (1, 5)] {
                     for (s1, n1) in [(0, 20), (20, 17), (37, 0)] {
@@ -356,10 +358,10 @@ fn threads_do_not_change_bits() {
     at_levels(|level| {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            // SAFETY: the buffers were made for this shape.
             pool.install(|| {
-                outputs(&mixed(), &shape, Layout::Contiguous, |k, i, o| unsafe {
-                    k.run(&shape, i, o, &PARAMS)
+                outputs(&mixed(), &shape, Layout::Contiguous, |k, i, o| {
+                    // SAFETY: the buffers were made for this shape.
+                    unsafe { k.run(&shape, i, o, &PARAMS) }
                 })
             })
         };
@@ -447,9 +449,14 @@ fn in_place() {
                         f(&[a.view(), b.view()]);
                         [a.elements(t), b.elements(t)].concat()
                     };
-                    // SAFETY (both): the buffers were made for this shape, outputs are exactly inputs.
-                    let want = run(&|v| unsafe { naive::pointwise::run(&p, shape, v, v, &[]) });
-                    let got = run(&|v| unsafe { Kernel::new(&p).run(shape, v, v, &[]) });
+                    let want = run(&|v| {
+                        // SAFETY: the buffers were made for this shape, outputs are exactly inputs.
+                        unsafe { naive::pointwise::run(&p, shape, v, v, &[]) }
+                    });
+                    let got = run(&|v| {
+                        // SAFETY: as above.
+                        unsafe { Kernel::new(&p).run(shape, v, v, &[]) }
+                    });
                     assert_close(&got, &want, t, 0.0, &format!("{shape:?} {layout:?} {outs:?} {level:?}"));
                 }
             }
@@ -464,4 +471,23 @@ fn ill_typed_programs_are_refused() {
         &[(Instr::Input(0), DType::Bool), (Instr::Unary(Unary::Neg, 0), DType::Bool)],
         &[1],
     ));
+}
+
+#[test]
+fn slices() {
+    let (x, row) = ([1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [10.0f32, 20.0, 30.0]);
+    let mut out = [0f32; 6];
+    let inputs: [(Slice, &[usize]); 2] = [(Slice::F32(&x), &[3, 1]), (Slice::F32(&row), &[0, 1])];
+    let kernel = Kernel::new(&binary(Binary::Add, DType::F32));
+    kernel.run_slices(&[2, 3], &inputs, &mut [SliceMut::F32(&mut out)], &[]);
+    assert_eq!(out, [11.0, 22.0, 33.0, 14.0, 25.0, 36.0]);
+}
+
+#[test]
+#[should_panic(expected = "of an operand of 6 elements")]
+fn slices_are_not_left() {
+    let x = [0f32; 6];
+    let inputs: [(Slice, &[usize]); 2] = [(Slice::F32(&x), &[3, 1]), (Slice::F32(&x), &[4, 1])];
+    let kernel = Kernel::new(&binary(Binary::Add, DType::F32));
+    kernel.run_slices(&[2, 3], &inputs, &mut [SliceMut::F32(&mut [0f32; 6])], &[]);
 }
