@@ -25,7 +25,7 @@
 //!
 //! # Where to read on
 //! * [`Tensor`]: what can be written. [`mod@grad`]: how it is differentiated, in one short file.
-//! * [`ops`]: every op with its rule, and how to add one. [`gradcheck()`]: proof of a rule against numbers.
+//! * [`ops`]: every op with its rule, and how to add one. [`gradcheck::gradcheck`]: proof of a rule against numbers.
 //! * [`nn`], [`optim`], [`loss`], [`init`], [`schedule`]: what models are made of. [`data`]: what they learn from.
 //! * [`kernels`]: what finally runs, usable alone.
 //!
@@ -48,6 +48,7 @@ pub mod init;
 pub mod linalg;
 pub mod loss;
 pub mod metrics;
+pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod optim;
@@ -55,6 +56,7 @@ mod rng;
 pub mod schedule;
 mod shape;
 mod tensor;
+pub mod train;
 
 pub use error::{BuildError, Error, Result, build};
 pub use exec::memory::{MemoryStats, memory_stats, reset_peak, trim_memory};

@@ -6,6 +6,7 @@ use crate::graph::{IdMap, Inputs};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use std::collections::HashSet;
 
 /// Which values to keep, besides those asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(crate) struct Capture {
     /// Distinct numbers of the graph: constants, seeds, draw numbers.
     pub params: Vec<u64>,
     /// For each node that has some: its first parameter's position, and its second's.
-    pub param_of: Vec<[u16; 2]>,
+    pub param_of: Vec<[u32; 2]>,
     /// Whether each node's value is to be kept: 2 asked for, 1 if it is there anyway, 0 no.
     pub wanted: Vec<u8>,
     pub key: Vec<u64>,
@@ -69,7 +70,7 @@ impl Capture {
             key_at: Vec::with_capacity(found.len() + 1),
         };
         let mut uses = vec![0usize; found.len()];
-        let mut param_index: IdMap<u16> = IdMap::default();
+        let mut param_index: IdMap<u32> = IdMap::default();
         for (i, (tensor, inputs, value)) in found.iter().enumerate() {
             let inputs: Vec<u32> = inputs.as_slice().iter().map(|x| position[&x.id()]).collect();
             inputs.iter().for_each(|&x| uses[x as usize] += 1);
@@ -88,10 +89,12 @@ impl Capture {
         for root in pending {
             capture.wanted[position[&root.id()] as usize] = 2;
         }
+        let inside = capture.inside_checkpoints();
         for i in 0..capture.nodes.len() {
             // Handles on a node inside this capture: `found`, `nodes`, and one for each use in the graph and its copy.
             let held = || found[i].0.handles() > 2 + 2 * uses[i];
-            if capture.wanted[i] == 0 && (keep == Keep::All || (keep == Keep::Held && held())) {
+            let optional = capture.wanted[i] == 0 && !inside[i];
+            if optional && (keep == Keep::All || (keep == Keep::Held && held())) {
                 capture.wanted[i] = 1;
             }
         }
@@ -102,14 +105,35 @@ impl Capture {
         Some(capture)
     }
 
-    fn param(&mut self, bits: u64, index: &mut IdMap<u16>) -> u16 {
+    /// The nodes of checkpoints' segments: their values are to be computed again, so they are not kept for later.
+    fn inside_checkpoints(&self) -> Vec<bool> {
+        let mut inside = vec![false; self.nodes.len()];
+        // Newest first, so that the outermost of nested segments marks the others.
+        for node in self.nodes.iter().rev() {
+            let (Op::Checkpoint, Some((&end, given))) = (&node.tensor.node().op, node.inputs.split_first())
+            else {
+                continue;
+            };
+            let given: HashSet<u32> = given.iter().copied().collect();
+            let mut stack = vec![end];
+            while let Some(i) = stack.pop() {
+                if !inside[i as usize] && !given.contains(&i) {
+                    inside[i as usize] = true;
+                    stack.extend(&self.nodes[i as usize].inputs);
+                }
+            }
+        }
+        inside
+    }
+
+    fn param(&mut self, bits: u64, index: &mut IdMap<u32>) -> u32 {
         *index.entry(bits).or_insert_with(|| {
             self.params.push(bits);
-            self.params.len() as u16 - 1
+            self.params.len() as u32 - 1
         })
     }
 
-    fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u16>) {
+    fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u32>) {
         let dtype = x.dtype() as u64;
         if let Role::Leaf(_) = role {
             self.key.push(255 | dtype << 8 | (x.rank() as u64) << 16);

@@ -15,7 +15,7 @@
 //! let (real, fake) = (rng.normal([500, 4]), rng.normal([500, 4]) + 3.0);
 //! let distance = metrics::fid(&real, &fake)?;                      // 3² in each of 4 directions
 //! assert!((distance - 36.0).abs() < 2.0);
-//! assert_eq!(metrics::prdc(&real, &fake, 5)?.coverage, 0.0);
+//! assert!(metrics::prdc(&real, &fake, 5)?.coverage < 0.05);
 //! # Ok::<(), gradus::Error>(())
 //! ```
 

@@ -71,6 +71,29 @@ impl Tensor {
     }
 }
 
+/// Whether a tensor is the transpose, as a view, of another.
+fn is_transposed(x: &Tensor) -> bool {
+    let last = x.rank() - 1;
+    matches!(&x.node().op, Op::Permute(axes) if axes[last] as usize == last - 1 && axes[last - 1] as usize == last)
+}
+
+/// `g bᵀ`. For an `a` that is a transpose it is written as the transpose of `b gᵀ`, so that the gradient of what was
+/// transposed comes out row-major.
+pub(super) fn vjp_left(x: &[Tensor], g: &Tensor) -> Tensor {
+    if is_transposed(&x[0]) {
+        return x[1].matmul(&g.transpose(-1, -2)).transpose(-1, -2);
+    }
+    g.matmul(&x[1].transpose(-1, -2))
+}
+
+/// `aᵀ g`; for a `b` that is a transpose, as the weight of every linear layer is, the transpose of `gᵀ a`.
+pub(super) fn vjp_right(x: &[Tensor], g: &Tensor) -> Tensor {
+    if is_transposed(&x[1]) {
+        return g.transpose(-1, -2).matmul(&x[0]).transpose(-1, -2);
+    }
+    x[0].transpose(-1, -2).matmul(g)
+}
+
 /// `[batch…, m, k] × [batch…, k, n]`, shapes already right.
 #[track_caller]
 fn product(a: &Tensor, b: &Tensor) -> Tensor {

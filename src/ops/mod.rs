@@ -167,10 +167,7 @@ impl Op {
             Op::Pad(spec) => vec![when(0, &|| join::vjp_pad(spec, &x[0], g))],
             Op::Cat(axis) => join::vjp_cat(*axis as usize, x, g, needs),
             Op::Reduce(r, mask) => vec![when(0, &|| reduce::vjp(*r, *mask, &x[0], y, g))],
-            Op::Matmul => vec![
-                when(0, &|| g.matmul(&x[1].transpose(-1, -2))),
-                when(1, &|| x[0].transpose(-1, -2).matmul(g)),
-            ],
+            Op::Matmul => vec![when(0, &|| matmul::vjp_left(x, g)), when(1, &|| matmul::vjp_right(x, g))],
             Op::Conv(c) => {
                 vec![when(0, &|| conv::conv_input(g, &x[1], c)), when(1, &|| conv::conv_weight(&x[0], g, c))]
             }

@@ -81,8 +81,15 @@ pub(super) fn permute(x: &Tensor, axes: [u8; MAX_RANK]) -> Tensor {
         return x.clone();
     }
     let shape = Shape::of(&dims[..x.rank()]);
-    if let Op::Full(_) = x.node().op {
-        return refill(x, shape);
+    match (&x.node().op, x.node().inputs().as_slice()) {
+        (Op::Full(_), _) => return refill(x, shape),
+        // A permutation of a permutation is one, or none.
+        (Op::Permute(inner), [source]) => {
+            let mut both = axes;
+            (0..x.rank()).for_each(|i| both[i] = inner[axes[i] as usize]);
+            return permute(source, both);
+        }
+        _ => {}
     }
     Tensor::make(Op::Permute(axes), Inputs::One([x.clone()]), shape, x.dtype())
 }

@@ -31,7 +31,7 @@ pub struct Kernel {
 pub(crate) const TASK_WORK: usize = 1 << 17;
 
 /// Inputs of more bytes than this are taken to lie in memory, not in a cache.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 
 /// The operands of a call, as it gives them.
 fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
