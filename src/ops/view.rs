@@ -390,11 +390,7 @@ impl Tensor {
 type Rearrange = Box<dyn Fn(&Tensor) -> Tensor + Send + Sync>;
 
 /// A row for a rearrangement of one input of rank at least `rank`: what the closure draws and returns.
-fn row(
-    op: &'static str,
-    rank: usize,
-    draw: fn(&mut Draw, &Array) -> (Rearrange, Array),
-) -> OpCase {
+fn row(op: &'static str, rank: usize, draw: fn(&mut Draw, &Array) -> (Rearrange, Array)) -> OpCase {
     OpCase::new(op, Gradient::Smooth, move |mut d| {
         let shape = d.shape(rank..=4);
         d.input(&shape, -2.0, 2.0);
