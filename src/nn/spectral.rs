@@ -32,7 +32,8 @@ pub trait Weighted {
 /// let mut rng = Rng::seed(1);
 /// let layer = SpectralNorm::new(Linear::new(3, 2, &mut rng), &mut rng);
 /// assert_eq!(layer.forward(&Tensor::ones([1, 3])).shape(), &[1, 2]);
-/// assert_eq!(layer.params()[0].0, "weight_orig");
+/// let names: Vec<String> = layer.params().into_iter().map(|p| p.0).collect();
+/// assert_eq!(names, ["bias", "weight_orig"]);
 /// ```
 pub struct SpectralNorm<L> {
     /// The layer, with the weight as the optimizer sees it.
