@@ -12,7 +12,10 @@
 //! cotangent as an ordinary expression, or `None` where nothing flows. Rules never add up contributions: the sweep
 //! in [`crate::grad`](mod@crate::grad) does.
 
+#[cfg(feature = "checks")]
 pub mod cases;
+#[cfg(not(feature = "checks"))]
+pub(crate) mod cases;
 
 mod activation;
 mod binary;
