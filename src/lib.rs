@@ -34,6 +34,7 @@
 //! * On one machine and build, results are bit-identical for any number of threads, fused or not, resumed or not.
 //! * Gradients of every op are checked against f64 differences, at first and second order.
 
+pub mod checkpoint;
 pub mod data;
 mod display;
 mod error;

@@ -3,6 +3,7 @@
 use crate::error::{BuildError, Error, Result, fail};
 use crate::exec::{self, Value};
 use crate::graph::Node;
+use crate::ops::Op;
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use gradus_kernels::DType;
 use std::fmt;
@@ -116,10 +117,12 @@ impl Tensor {
         exec::eval_roots(std::slice::from_ref(self))
     }
 
-    /// A leaf with this evaluated tensor's value; the tensor itself if it is not evaluated.
+    /// A leaf with this evaluated tensor's value; the tensor itself if it is one, or is not evaluated.
     #[track_caller]
     pub(crate) fn fresh(&self) -> Tensor {
         match self.node().value() {
+            // The same node, so that expressions made of it before still depend on it.
+            Some(_) if matches!(self.node().op, Op::Leaf) => self.clone(),
             Some(value) => Tensor::leaf(value, *self.shape(), self.dtype()),
             None => self.clone(),
         }

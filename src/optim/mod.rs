@@ -14,6 +14,7 @@ use crate::exec;
 use crate::grad::try_grad;
 use crate::nn::{Param, eval_with_assigned};
 use crate::tensor::Tensor;
+use gradus_kernels::DType;
 
 /// What a rule is told about the step it is to write.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +174,11 @@ impl<R: Rule> Optimizer<R> {
             gradients.iter_mut().flatten().for_each(|g| *g = g.clamp(-bound, bound));
         }
         if let Some(limit) = self.clip_norm {
-            let squares = gradients.iter().flatten().map(|g| g.square().sum(..)).reduce(|a, b| a + b);
+            // Parameters of different types share one norm, in the wider type.
+            let double = gradients.iter().flatten().any(|g| g.dtype() == DType::F64);
+            let wide = if double { DType::F64 } else { DType::F32 };
+            let squares =
+                gradients.iter().flatten().map(|g| g.square().sum(..).to(wide)).reduce(|a, b| a + b);
             if let Some(total) = squares {
                 // As PyTorch: the small number keeps the quotient finite at a gradient of zero.
                 let scale = (limit / (total.sqrt() + 1e-6)).minimum(1.0);
