@@ -17,6 +17,7 @@
 //! ```
 
 mod adversarial;
+pub(crate) mod cases;
 mod classes;
 
 pub use adversarial::Adversarial;

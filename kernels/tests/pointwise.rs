@@ -333,8 +333,10 @@ fn regions_make_up_the_whole_bit_for_bit() {
     let shape = [6, 37, 53];
     at_levels(|level| {
         for layout in ALL {
-            // SAFETY (both): the buffers were made for this shape.
-            let whole = outputs(&mixed(), &shape, layout, |k, i, o| unsafe { k.run(&shape, i, o, &PARAMS) });
+            let whole = outputs(&mixed(), &shape, layout, |k, i, o| {
+                // SAFETY: the buffers were made for this shape.
+                unsafe { k.run(&shape, i, o, &PARAMS) }
+            });
             let pieces = outputs(&mixed(), &shape, layout, |k, i, o| {
                 for (s0, n0) in [(0, 1), (1, 5)] {
                     for (s1, n1) in [(0, 20), (20, 17), (37, 0)] {
@@ -356,10 +358,10 @@ fn threads_do_not_change_bits() {
     at_levels(|level| {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            // SAFETY: the buffers were made for this shape.
             pool.install(|| {
-                outputs(&mixed(), &shape, Layout::Contiguous, |k, i, o| unsafe {
-                    k.run(&shape, i, o, &PARAMS)
+                outputs(&mixed(), &shape, Layout::Contiguous, |k, i, o| {
+                    // SAFETY: the buffers were made for this shape.
+                    unsafe { k.run(&shape, i, o, &PARAMS) }
                 })
             })
         };
@@ -447,9 +449,14 @@ fn in_place() {
                         f(&[a.view(), b.view()]);
                         [a.elements(t), b.elements(t)].concat()
                     };
-                    // SAFETY (both): the buffers were made for this shape, outputs are exactly inputs.
-                    let want = run(&|v| unsafe { naive::pointwise::run(&p, shape, v, v, &[]) });
-                    let got = run(&|v| unsafe { Kernel::new(&p).run(shape, v, v, &[]) });
+                    let want = run(&|v| {
+                        // SAFETY: the buffers were made for this shape, outputs are exactly inputs.
+                        unsafe { naive::pointwise::run(&p, shape, v, v, &[]) }
+                    });
+                    let got = run(&|v| {
+                        // SAFETY: as above.
+                        unsafe { Kernel::new(&p).run(shape, v, v, &[]) }
+                    });
                     assert_close(&got, &want, t, 0.0, &format!("{shape:?} {layout:?} {outs:?} {level:?}"));
                 }
             }

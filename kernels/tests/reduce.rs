@@ -62,8 +62,9 @@ fn compare(p: &Program, reduction: Reduction, shape: &[usize], axes: u32, ins: &
     let mut want = Buffer::guarded(t, &shape_out, Layout::Contiguous);
     let mut got = want.clone();
     let params = [1000];
-    // SAFETY (both): the buffers were made for this shape.
+    // SAFETY: the buffers were made for this shape.
     unsafe { naive::reduce::run(p, reduction, shape, axes, &inputs, want.view().ptr, &params) };
+    // SAFETY: as above.
     unsafe { Kernel::new(p, reduction).run(shape, axes, &inputs, got.view().ptr, &params) };
     let what = format!("{reduction:?} {t} {shape:?} axes {axes:b} {ins:?} at {:?}", simd::level());
     assert_close(&got.elements(t), &want.elements(t), t, 0.0, &what);

@@ -43,15 +43,15 @@ fn holds_indices(op: &'static str, prediction: &Tensor, axis: usize, target: &Te
 /// `m = max(x) - x[class] ≥ 0`: a sum of positive terms, accurate also where the answer is sure and the loss tiny.
 fn surprise(logits: &Tensor, axis: usize, class: &Tensor) -> Tensor {
     let class = class.unsqueeze(axis as isize);
-    let ahead = logits - logits.gather(axis as isize, &class);
-    // The shift cancels exactly, derivatives included, so it needs none.
-    let top = ahead.stop_grad().max(axis).unsqueeze(axis as isize);
+    let chosen = logits.gather(axis as isize, &class);
+    // m cancels exactly, derivatives included, so it needs none.
+    let ahead = (logits.max(axis).unsqueeze(axis as isize) - &chosen).stop_grad();
     let mut column = vec![1; logits.rank()];
     column[axis] = logits.shape()[axis];
     let number = Tensor::arange(logits.shape()[axis]).to(class.dtype()).reshape(column);
-    let others = (ahead - &top).exp().masked_fill(&number.eq(&class), 0.0);
-    let rest = (others.sum_keepdim(axis) + (-&top).expm1()).log1p();
-    (rest + top).squeeze(axis)
+    let others = (logits - (chosen + &ahead)).exp().masked_fill(&number.eq(&class), 0.0);
+    let rest = (others.sum_keepdim(axis) + (-&ahead).expm1()).log1p();
+    (rest + ahead).squeeze(axis)
 }
 
 /// Cross entropy of logits `x` `[n, classes, …]` with targets that are class indices (u32 or i32) `[n, …]`:

@@ -1,5 +1,6 @@
 //! Functions of two tensors, element by element, with NumPy broadcasting.
 
+use super::cases::{DISCRETE, Gradient, OpCase};
 use super::{Op, view};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
@@ -231,4 +232,66 @@ impl Tensor {
         }
         binary(Binary::Pow, self, &exponent)
     }
+}
+
+/// A row for a function of two tensors that broadcast, each drawn between its own bounds.
+fn smooth(
+    op: &'static str,
+    f: fn(&Tensor, &Tensor) -> Tensor,
+    std: fn(f64, f64) -> f64,
+    bounds: [(f64, f64); 2],
+) -> OpCase {
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let shapes = d.pair(0..=4);
+        (0..2).for_each(|i| d.input(&shapes[i], bounds[i].0, bounds[i].1));
+        d.case(move |x| f(&x[0], &x[1]), |x| x[0].zip(&x[1], std))
+    })
+}
+
+/// A row for a function that jumps or bends where its arguments are equal. Some are, unless gradients are asked for.
+fn compared(
+    op: &'static str,
+    gradient: Gradient,
+    f: fn(&Tensor, &Tensor) -> Tensor,
+    std: fn(f64, f64) -> f64,
+) -> OpCase {
+    OpCase::new(op, gradient, move |mut d| {
+        let shapes = d.pair(0..=4);
+        let ties = if gradient == DISCRETE { 0.0 } else { 0.1 };
+        d.input_with(&shapes[0], |d| d.below(8) as f64 * 0.5);
+        d.input_with(&shapes[1], move |d| d.below(8) as f64 * 0.5 + ties);
+        d.case(move |x| f(&x[0], &x[1]), |x| x[0].zip(&x[1], std))
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    let wide = (-2.0, 2.0);
+    vec![
+        smooth("add", |a, b| a.add(b), |a, b| a + b, [wide, wide]),
+        smooth("sub", |a, b| a.sub(b), |a, b| a - b, [wide, wide]),
+        smooth("mul", |a, b| a.mul(b), |a, b| a * b, [wide, wide]),
+        smooth("div", |a, b| a.div(b), |a, b| a / b, [wide, (0.4, 3.0)]),
+        smooth("pow", |a, b| a.pow(b), f64::powf, [(0.4, 2.5), wide]),
+        OpCase::new("pow", Gradient::Smooth, |mut d| {
+            let shape = d.shape(0..=3);
+            let exponent = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 1.7][d.below(10)];
+            d.note(format!("exponent {exponent}"));
+            d.input(&shape, 0.4, 2.5);
+            d.case(move |x| x[0].pow(exponent), move |x| x[0].map(|x| x.powf(exponent)))
+        })
+        .variant("a number"),
+        compared("maximum", Gradient::Pieces, |a, b| a.maximum(b), f64::max),
+        compared("minimum", Gradient::Pieces, |a, b| a.minimum(b), f64::min),
+        compared("eq", DISCRETE, |a, b| a.eq(b), |a, b| f64::from(a == b)),
+        compared("ne", DISCRETE, |a, b| a.ne(b), |a, b| f64::from(a != b)),
+        compared("lt", DISCRETE, |a, b| a.lt(b), |a, b| f64::from(a < b)),
+        compared("le", DISCRETE, |a, b| a.le(b), |a, b| f64::from(a <= b)),
+        compared("gt", DISCRETE, |a, b| a.gt(b), |a, b| f64::from(a > b)),
+        compared("ge", DISCRETE, |a, b| a.ge(b), |a, b| f64::from(a >= b)),
+        OpCase::new("logical_xor", DISCRETE, |mut d| {
+            let shapes = d.pair(0..=3);
+            let ((a, x), (b, y)) = (d.mask(&shapes[0]), d.mask(&shapes[1]));
+            d.case(move |_| a.logical_xor(&b), |_| x.zip(&y, |x, y| f64::from(x != y)))
+        }),
+    ]
 }

@@ -1,5 +1,6 @@
 //! Dropout: zeros at random, the rest scaled so that the mean stays.
 
+use super::cases::{Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::rng::Rng;
 use crate::shape::Shape;
@@ -80,4 +81,23 @@ impl Tensor {
             if p < 1.0 { ((1.0 - p) * (1.0 + p * ALPHA_PRIME * ALPHA_PRIME)).sqrt().recip() } else { 0.0 };
         stays.select_or(self, ALPHA_PRIME) * a - a * ALPHA_PRIME * p
     }
+}
+
+/// A row for one kind, drawing from a generator of its own. What share is dropped is checked in `tests/composites.rs`.
+fn row(op: &'static str, least_rank: usize, f: fn(&Tensor, &mut Rng, f64, bool) -> Tensor) -> OpCase {
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let shape = d.shape(least_rank..=4);
+        let (seed, p) = (d.below(1000) as u64, [0.0, 0.3, 0.7, 1.0][d.below(4)]);
+        d.note(format!("p {p}"));
+        d.input(&shape, -2.0, 2.0);
+        d.case_by_gradient(move |x| f(&x[0], &mut Rng::seed(seed), p, true))
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        row("dropout", 0, Tensor::dropout),
+        row("dropout2d", 3, Tensor::dropout2d),
+        row("alpha_dropout", 0, Tensor::alpha_dropout),
+    ]
 }

@@ -1,5 +1,6 @@
 //! Einstein summation in NumPy's notation, reduced to diagonals, sums and matrix products.
 
+use super::cases::{Draw, Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::tensor::Tensor;
 use gradus_kernels::MAX_RANK;
@@ -249,4 +250,41 @@ impl Tensor {
             |l: &Label| product.labels.iter().position(|other| other == l).expect("labels of the result");
         product.x.permute(result.iter().map(place).collect::<Vec<usize>>())
     }
+}
+
+/// Notations that between them take every way through this file.
+const SPECS: [&str; 12] = [
+    "ij->ji",
+    "iij->ij",
+    "i,i->",
+    "i,j->ji",
+    "ij,jk->ik",
+    "bij,bjk->ikb",
+    "ij,ij->i",
+    "ij,kl->jl",
+    "iij,kj->ki",
+    "ij,jk,kl->li",
+    "...i,ij->...j",
+    "ab,bc,ca,a->bc",
+];
+
+/// An input for one term: each letter has its extent, `...` hides two axes.
+fn operand(d: &mut Draw, term: &str, extent: &[usize]) {
+    let letters = term.trim_start_matches('.');
+    let hidden = if letters.len() < term.len() { 2 } else { 0 };
+    let named = letters.bytes().map(|l| extent[usize::from(l - b'a')]);
+    let shape: Vec<usize> = std::iter::repeat_n(2, hidden).chain(named).collect();
+    d.input(&shape, -1.5, 1.5);
+}
+
+/// The value is compared with its definition in `tests/einsum.rs`, for more notations than these.
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![OpCase::new("einsum", Gradient::Smooth, |mut d| {
+        let spec = SPECS[d.below(SPECS.len())];
+        d.note(spec);
+        let extent: Vec<usize> = (0..26).map(|_| d.below(4)).collect();
+        let inputs = spec.split("->").next().unwrap_or("");
+        inputs.split(',').for_each(|term| operand(&mut d, term, &extent));
+        d.case_by_gradient(|x| Tensor::einsum(spec, &x.iter().collect::<Vec<_>>()))
+    })]
 }

@@ -1,5 +1,6 @@
 //! Normalization: mean, centred variance, then one pointwise map.
 
+use super::cases::{Array, Draw, Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use crate::tensor::Tensor;
@@ -218,4 +219,100 @@ impl Tensor {
         }
         self.group_norm(self.shape()[1].max(1), weight, bias, eps)
     }
+}
+
+/// In cases: large enough that high derivatives stay measurable where a variance is 0.
+const EPS: f64 = 0.5;
+
+/// The mean and the variance of numbers.
+fn moments(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    (mean, x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n)
+}
+
+/// The definition: each element minus the mean of its group, over the root of the group's variance plus [`EPS`].
+fn standardized(x: &Array, group: impl Fn(&[usize]) -> usize) -> Array {
+    let groups = Array::from_fn(&x.shape, |i| group(i) as f64);
+    x.zip(&groups, |v, g| {
+        let mates = groups.data.iter().zip(&x.data).filter(|(of, _)| **of == g);
+        let (mean, var) = moments(&mates.map(|(_, v)| *v).collect::<Vec<_>>());
+        (v - mean) / (var + EPS).sqrt()
+    })
+}
+
+/// Each channel of y times its weight, plus its bias.
+fn by_channel(y: &Array, weight: &Array, bias: &Array) -> Array {
+    Array::from_fn(&y.shape, |i| y.at(i) * weight.at(&[i[1]]) + bias.at(&[i[1]]))
+}
+
+/// Draws x `[n, groups * each, …]`, a weight and a bias; gives groups and channels of each.
+fn drawn(d: &mut Draw, least_batch: usize, least_rank: usize) -> [usize; 2] {
+    let (groups, each) = (d.pick(1..=2), d.pick(1..=2));
+    let mut shape = vec![d.pick(least_batch..=3), groups * each];
+    shape.extend((2..d.pick(least_rank..=4)).map(|_| d.pick(1..=3)).collect::<Vec<_>>());
+    d.note(format!("{groups} groups"));
+    d.input(&shape, -2.0, 2.0);
+    d.input(&shape[1..2], 0.5, 1.5);
+    d.input(&shape[1..2], -1.0, 1.0);
+    [groups, each]
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        OpCase::new("batch_norm", Gradient::Smooth, |mut d| {
+            drawn(&mut d, 2, 2);
+            let f = |x: &[Tensor]| x[0].batch_norm(Some(&x[1]), Some(&x[2]), EPS).0;
+            d.case(f, |x| by_channel(&standardized(&x[0], |i| i[1]), &x[1], &x[2]))
+        }),
+        OpCase::new("batch_norm", Gradient::Smooth, |mut d| {
+            drawn(&mut d, 2, 2);
+            let f = |x: &[Tensor]| {
+                let stats = x[0].batch_norm(None, None, EPS).1;
+                stats.mean * &x[1] + stats.unbiased_var * &x[2]
+            };
+            d.case(f, |x| {
+                let axes: Vec<usize> = (0..x[0].shape.len()).filter(|&axis| axis != 1).collect();
+                let mean = x[0].reduce(&axes, |line| moments(line).0);
+                let var = x[0]
+                    .reduce(&axes, |line| moments(line).1 * line.len() as f64 / (line.len() as f64 - 1.0));
+                mean.zip(&x[1], |m, w| m * w).zip(&var.zip(&x[2], |v, w| v * w), |a, b| a + b)
+            })
+        })
+        .variant("statistics"),
+        OpCase::new("batch_norm_eval", Gradient::Smooth, |mut d| {
+            drawn(&mut d, 1, 2);
+            let f = |x: &[Tensor]| x[0].batch_norm_eval(&x[2], &x[1], Some(&x[1]), Some(&x[2]), EPS);
+            d.case(f, |x| {
+                let y = Array::from_fn(&x[0].shape, |i| {
+                    (x[0].at(i) - x[2].at(&[i[1]])) / (x[1].at(&[i[1]]) + EPS).sqrt()
+                });
+                by_channel(&y, &x[1], &x[2])
+            })
+        }),
+        OpCase::new("layer_norm", Gradient::Smooth, |mut d| {
+            let shape = d.filled_shape(1..=4);
+            let outer = d.below(shape.len());
+            d.note(format!("last {} axes", shape.len() - outer));
+            d.input(&shape, -2.0, 2.0);
+            d.input(&shape[outer..], 0.5, 1.5);
+            d.input(&shape[outer..], -1.0, 1.0);
+            let inner = shape[outer..].to_vec();
+            let f = move |x: &[Tensor]| x[0].layer_norm(&inner, Some(&x[1]), Some(&x[2]), EPS);
+            d.case(f, |x| {
+                let row = |i: &[usize]| i[..outer].iter().zip(&shape).fold(0, |row, (i, n)| row * n + i);
+                standardized(&x[0], row).zip(&x[1], |y, w| y * w).zip(&x[2], |y, b| y + b)
+            })
+        }),
+        OpCase::new("group_norm", Gradient::Smooth, |mut d| {
+            let [groups, each] = drawn(&mut d, 1, 2);
+            let f = move |x: &[Tensor]| x[0].group_norm(groups, Some(&x[1]), Some(&x[2]), EPS);
+            d.case(f, |x| by_channel(&standardized(&x[0], |i| i[0] * groups + i[1] / each), &x[1], &x[2]))
+        }),
+        OpCase::new("instance_norm", Gradient::Smooth, |mut d| {
+            let [groups, each] = drawn(&mut d, 1, 3);
+            let f = |x: &[Tensor]| x[0].instance_norm(Some(&x[1]), Some(&x[2]), EPS);
+            d.case(f, |x| by_channel(&standardized(&x[0], |i| i[0] * groups * each + i[1]), &x[1], &x[2]))
+        }),
+    ]
 }

@@ -1,5 +1,6 @@
 //! Pooling over windows of the last two axes (or one): compositions of window views, sums and gathers.
 
+use super::cases::{Array, Draw, Gradient, OpCase};
 use super::reduce::keep;
 use crate::error::{BuildError, fail};
 use crate::shape::ToNumbers;
@@ -275,4 +276,107 @@ fn flat(op: &'static str, x: &Tensor) -> Tensor {
         fail(BuildError::new(op, format!("needs x [n, c, l], not {}", x.shape())));
     }
     x.unsqueeze(2)
+}
+
+/// Images and windows that fit them; signals are images of height 1.
+fn drawn(d: &mut Draw, flat: bool, least: usize) -> (Windows, Vec<usize>) {
+    let height_kernel = if flat { 1 } else { d.pick(least..=least + 2) };
+    let kernel = [height_kernel, d.pick(least..=least + 2)];
+    let stride = kernel.map(|k| if d.coin() { k } else { d.pick(1..=3) });
+    let padding = kernel.map(|k| d.pick(0..=k / 2));
+    let extents = [0, 1].map(|i| {
+        let least = kernel[i].saturating_sub(2 * padding[i]).max(1);
+        if flat && i == 0 { 1 } else { least + d.below(3) }
+    });
+    let count = [0, 1].map(|i| (extents[i] + 2 * padding[i] - kernel[i]) / stride[i] + 1);
+    let windows = Windows { kernel, stride, padding, count };
+    d.note(format!("{windows:?}"));
+    (windows, vec![d.pick(1..=2), d.pick(1..=2), extents[0], extents[1]])
+}
+
+/// The definition: `f` of the elements of each window that lie inside the image.
+fn expected(x: &Array, o: &Windows, f: fn(&[f64], usize) -> f64) -> Array {
+    Array::from_fn(&[x.shape[0], x.shape[1], o.count[0], o.count[1]], |at| {
+        let mut inside = vec![];
+        for (i, j) in (0..o.kernel[0]).flat_map(|i| (0..o.kernel[1]).map(move |j| (i, j))) {
+            let row = (at[2] * o.stride[0] + i).checked_sub(o.padding[0]);
+            let column = (at[3] * o.stride[1] + j).checked_sub(o.padding[1]);
+            if let (Some(row), Some(column)) = (row, column)
+                && row < x.shape[2]
+                && column < x.shape[3]
+            {
+                inside.push(x.at(&[at[0], at[1], row, column]));
+            }
+        }
+        f(&inside, o.kernel[0] * o.kernel[1])
+    })
+}
+
+fn largest(x: &[f64], _: usize) -> f64 {
+    x.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+fn average(x: &[f64], n: usize) -> f64 {
+    x.iter().sum::<f64>() / n as f64
+}
+
+/// A row for windows on images, of at least `least` elements along an axis.
+fn planes(op: &'static str, max: bool, least: usize) -> OpCase {
+    let gradient = if max { Gradient::Pieces } else { Gradient::Smooth };
+    OpCase::new(op, gradient, move |mut d| {
+        let (o, shape) = drawn(&mut d, false, least);
+        d.distinct(&shape);
+        let pool = if max { Tensor::max_pool2d } else { Tensor::avg_pool2d };
+        let f = if max { largest } else { average };
+        d.case(move |x| pool(&x[0], o.kernel, o.stride, o.padding), |x| expected(&x[0], &o, f))
+    })
+}
+
+/// A row for windows on signals.
+fn lines(op: &'static str, max: bool) -> OpCase {
+    let gradient = if max { Gradient::Pieces } else { Gradient::Smooth };
+    OpCase::new(op, gradient, move |mut d| {
+        let (o, shape) = drawn(&mut d, true, 1);
+        d.distinct(&[shape[0], shape[1], shape[3]]);
+        let pool = if max { Tensor::max_pool1d } else { Tensor::avg_pool1d };
+        let f = if max { largest } else { average };
+        d.case(
+            move |x| pool(&x[0], o.kernel[1], o.stride[1], o.padding[1]),
+            |x| {
+                let y = expected(&x[0].reshape(&shape), &o, f);
+                y.reshape(&[y.shape[0], y.shape[1], y.shape[3]])
+            },
+        )
+    })
+}
+
+/// A row for all of a channel at once.
+fn whole(op: &'static str, max: bool) -> OpCase {
+    let gradient = if max { Gradient::Pieces } else { Gradient::Smooth };
+    OpCase::new(op, gradient, move |mut d| {
+        let shape = d.filled_shape(3..=5);
+        d.distinct(&shape);
+        let pool = if max { Tensor::global_max_pool } else { Tensor::global_avg_pool };
+        d.case(
+            move |x| pool(&x[0]),
+            |x| {
+                let axes: Vec<usize> = (2..shape.len()).collect();
+                let f = if max { largest } else { average };
+                let kept: Vec<usize> = (0..shape.len()).map(|i| if i < 2 { shape[i] } else { 1 }).collect();
+                x[0].reduce(&axes, |line| f(line, line.len())).reshape(&kept)
+            },
+        )
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        planes("max_pool2d", true, 1),
+        planes("max_pool2d", true, 6).variant("large windows"),
+        planes("avg_pool2d", false, 1),
+        lines("max_pool1d", true),
+        lines("avg_pool1d", false),
+        whole("global_max_pool", true),
+        whole("global_avg_pool", false),
+    ]
 }

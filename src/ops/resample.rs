@@ -1,5 +1,6 @@
 //! Images at other resolutions: interpolation, and pixels moved between channels and planes.
 
+use super::cases::{Array, Draw, Gradient, OpCase};
 use super::pool::pair;
 use crate::error::{BuildError, fail};
 use crate::shape::ToNumbers;
@@ -180,4 +181,80 @@ impl Tensor {
         let split = self.reshape([n, c, h, factor, w, factor]);
         split.permute([0, 1, 3, 5, 2, 4]).reshape([n, c * factor * factor, h, w])
     }
+}
+
+const MODES: [Interpolation; 3] = [
+    Interpolation::Nearest,
+    Interpolation::Bilinear { align_corners: false },
+    Interpolation::Bilinear { align_corners: true },
+];
+
+/// How much of old pixel `j` there is in new pixel `i` of `to`, for `from` old pixels `step` apart.
+fn share(mode: Interpolation, [i, j]: [usize; 2], [from, to]: [usize; 2], step: f64) -> f64 {
+    let last = (from - 1) as f64;
+    let at = match mode {
+        Interpolation::Nearest => (i as f64 * step + 1e-9).floor().min(last),
+        Interpolation::Bilinear { align_corners: false } => ((i as f64 + 0.5) * step - 0.5).clamp(0.0, last),
+        Interpolation::Bilinear { align_corners: true } => i as f64 * last / (to as f64 - 1.0).max(1.0),
+    };
+    (1.0 - (at - j as f64).abs()).max(0.0)
+}
+
+/// The definition: each new pixel is the sum of all old ones, weighted by distance along either axis.
+fn expected(x: &Array, mode: Interpolation, to: [usize; 2], step: [f64; 2]) -> Array {
+    let from = [x.shape[2], x.shape[3]];
+    Array::from_fn(&[x.shape[0], x.shape[1], to[0], to[1]], |at| {
+        let terms = Array::from_fn(&from, |old| {
+            let [a, b] = [0, 1].map(|k| share(mode, [at[2 + k], old[k]], [from[k], to[k]], step[k]));
+            a * b * x.at(&[at[0], at[1], old[0], old[1]])
+        });
+        terms.data.iter().sum()
+    })
+}
+
+fn image(d: &mut Draw) -> ([usize; 2], Interpolation) {
+    let mode = MODES[d.below(3)];
+    let size = [d.pick(1..=4), d.pick(1..=4)];
+    d.note(format!("{mode:?}"));
+    let shape = [d.pick(1..=2), d.pick(1..=2), size[0], size[1]];
+    d.input(&shape, -2.0, 2.0);
+    (size, mode)
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    let shuffled = |i: &[usize], r: usize| [i[0], (i[1] * r + i[2] % r) * r + i[3] % r, i[2] / r, i[3] / r];
+    vec![
+        OpCase::new("interpolate", Gradient::Smooth, |mut d| {
+            let (from, mode) = image(&mut d);
+            let to = from.map(|n| if d.coin() { n * d.pick(1..=2) } else { d.pick(1..=7) });
+            d.note(format!("to {to:?}"));
+            let step = [0, 1].map(|k| from[k] as f64 / to[k] as f64);
+            d.case(move |x| x[0].interpolate(to, mode), |x| expected(&x[0], mode, to, step))
+        }),
+        OpCase::new("interpolate_scale", Gradient::Smooth, |mut d| {
+            let (from, mode) = image(&mut d);
+            let scale = [1.0, 1.3, 1.6, 2.0, 2.4][d.below(5)];
+            d.note(format!("by {scale}"));
+            let to = from.map(|n| (n as f64 * scale) as usize);
+            d.case(
+                move |x| x[0].interpolate_scale(scale, mode),
+                |x| expected(&x[0], mode, to, [1.0 / scale; 2]),
+            )
+        }),
+        OpCase::new("pixel_shuffle", Gradient::Smooth, move |mut d| {
+            let (r, c) = (d.pick(1..=3), d.pick(1..=2));
+            let [n, h, w] = [d.below(3), d.pick(1..=3), d.pick(1..=3)];
+            d.input(&[n, c * r * r, h, w], -2.0, 2.0);
+            let f = move |x: &[Tensor]| x[0].pixel_shuffle(r);
+            d.case(f, |x| Array::from_fn(&[n, c, h * r, w * r], |i| x[0].at(&shuffled(i, r))))
+        }),
+        OpCase::new("pixel_unshuffle", Gradient::Smooth, |mut d| {
+            let (r, c) = (d.pick(1..=3), d.pick(1..=2));
+            let [n, h, w] = [d.below(3), d.pick(1..=3), d.pick(1..=3)];
+            d.input(&[n, c, h * r, w * r], -2.0, 2.0);
+            let from = |i: &[usize]| [i[0], i[1] / (r * r), i[2] * r + i[1] / r % r, i[3] * r + i[1] % r];
+            let expected = |x: &[Array]| Array::from_fn(&[n, c * r * r, h, w], |i| x[0].at(&from(i)));
+            d.case(move |x| x[0].pixel_unshuffle(r), expected)
+        }),
+    ]
 }

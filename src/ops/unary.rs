@@ -1,6 +1,7 @@
 //! Functions of one tensor, element by element.
 
 use super::Op;
+use super::cases::{DISCRETE, Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::tensor::Tensor;
@@ -148,4 +149,59 @@ impl Tensor {
     pub fn square(&self) -> Tensor {
         self * self
     }
+}
+
+/// A row for a function with derivatives of every order between `low` and `high`.
+fn smooth(op: &'static str, f: fn(&Tensor) -> Tensor, std: fn(f64) -> f64, low: f64, high: f64) -> OpCase {
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let shape = d.shape(0..=4);
+        d.input(&shape, low, high);
+        d.case(move |x| f(&x[0]), |x| x[0].map(std))
+    })
+}
+
+/// A row for a function whose pieces meet at multiples of one half.
+fn pieces(op: &'static str, f: fn(&Tensor) -> Tensor, std: fn(f64) -> f64) -> OpCase {
+    OpCase::new(op, Gradient::Pieces, move |mut d| {
+        let shape = d.shape(0..=4);
+        d.input_with(&shape, |d| (d.below(12) as f64 - 6.0) / 2.0 + d.between(0.05, 0.45));
+        d.case(move |x| f(&x[0]), |x| x[0].map(std))
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        smooth("neg", Tensor::neg, |x| -x, -2.0, 2.0),
+        pieces("abs", Tensor::abs, f64::abs),
+        pieces("sign", Tensor::sign, f64::signum),
+        pieces("floor", Tensor::floor, f64::floor),
+        pieces("ceil", Tensor::ceil, f64::ceil),
+        pieces("round", Tensor::round, f64::round_ties_even),
+        pieces("trunc", Tensor::trunc, f64::trunc),
+        smooth("recip", Tensor::recip, |x| 1.0 / x, 0.4, 3.0),
+        smooth("sqrt", Tensor::sqrt, f64::sqrt, 0.4, 3.0),
+        smooth("rsqrt", Tensor::rsqrt, |x| 1.0 / x.sqrt(), 0.4, 3.0),
+        smooth("exp", Tensor::exp, f64::exp, -2.0, 2.0),
+        smooth("expm1", Tensor::expm1, f64::exp_m1, -2.0, 2.0),
+        smooth("log", Tensor::log, f64::ln, 0.4, 3.0),
+        smooth("log1p", Tensor::log1p, f64::ln_1p, -0.6, 2.0),
+        smooth("sin", Tensor::sin, f64::sin, -4.0, 4.0),
+        smooth("cos", Tensor::cos, f64::cos, -4.0, 4.0),
+        smooth("tanh", Tensor::tanh, f64::tanh, -3.0, 3.0),
+        smooth("sigmoid", Tensor::sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -5.0, 5.0),
+        smooth("softplus", Tensor::softplus, |x| x.exp().ln_1p(), -5.0, 5.0),
+        pieces("relu", Tensor::relu, |x| x.max(0.0)),
+        smooth("erf", Tensor::erf, gradus_kernels::naive::pointwise::erf, -3.0, 3.0),
+        smooth("square", Tensor::square, |x| x * x, -2.0, 2.0),
+        OpCase::new("logical_not", DISCRETE, |mut d| {
+            let shape = d.shape(0..=3);
+            let (mask, values) = d.mask(&shape);
+            d.case(move |_| mask.logical_not(), |_| values.map(|x| 1.0 - x))
+        }),
+        OpCase::new("isnan", DISCRETE, |mut d| {
+            let shape = d.shape(0..=3);
+            d.input_with(&shape, |d| [f64::NAN, f64::INFINITY, 1.0][d.below(3)]);
+            d.case(|x| x[0].isnan(), |x| x[0].map(|x| f64::from(x.is_nan())))
+        }),
+    ]
 }

@@ -42,7 +42,7 @@ fn special_cases<T: Real>(x: T, y: T, magnitude: T, negative: bool) -> T {
     let defined = !negative | whole | (x == zero) | (x == -T::INFINITY);
     let result = if defined { signed } else { T::NAN };
     let result = if (x == -one) & (y.abs() == T::INFINITY) { one } else { result };
-    let result = if (x != x) | (y != y) { x + y } else { result };
+    let result = if x.is_nan() | y.is_nan() { x + y } else { result };
     if (y == zero) | (x == one) { one } else { result }
 }
 
@@ -78,14 +78,14 @@ fn two_product<A: Arch>(a: f64, b: f64) -> (f64, f64) {
 fn wide_log<A: Arch>(x: f64) -> (f64, f64) {
     /// `(2 atanh(s) / s - 2 - 2/3 z) / z^2` in `z = s^2`.
     const TAIL: [f64; 8] = [
-        4.00000000000000022e-1,
-        2.85714285714293692e-1,
-        2.22222222216527654e-1,
-        1.81818183360998475e-1,
-        1.53845948870071803e-1,
-        1.33348087988123393e-1,
-        1.17061264645633975e-1,
-        1.17243270608467468e-1,
+        4.0e-1,
+        2.857142857142937e-1,
+        2.2222222221652765e-1,
+        1.8181818336099848e-1,
+        1.538459488700718e-1,
+        1.333480879881234e-1,
+        1.1706126464563398e-1,
+        1.1724327060846747e-1,
     ];
     const THIRDS: [f64; 2] = [2.0 / 3.0, 3.700743415417188e-17];
     let (k, m) = x.split();

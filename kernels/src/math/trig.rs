@@ -35,7 +35,7 @@ pub(crate) fn reduced_sin_cos<A: Arch, T: Real>(r: T, tail: T) -> (T, T) {
 
 /// The sine of an angle `quadrant` quarter turns beyond one with these sine and cosine.
 #[inline(always)]
-fn turned<T: Real>(quadrant: u32, sin: T, cos: T) -> T {
+pub(crate) fn turned<T: Real>(quadrant: u32, sin: T, cos: T) -> T {
     let value = if quadrant & 1 == 0 { sin } else { cos };
     if quadrant & 2 == 0 { value } else { -value }
 }

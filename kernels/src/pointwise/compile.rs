@@ -132,11 +132,11 @@ impl Code {
 
     fn push(&mut self, instr: Instr, dtype: DType, value_of: &[ValueId]) -> ValueId {
         let dst = self.values.len();
-        let (op, args, weight): (Op, Vec<u16>, usize) = match instr {
+        let (op, args, cost): (Op, Vec<u16>, usize) = match instr {
             Instr::Input(k) => return self.push_source(Source::Input(k as usize), dtype),
             Instr::Param(k) => return self.push_source(Source::Param(k as usize), dtype),
-            Instr::Unary(op, a) => (Op::Unary(op), vec![a], if is_heavy(op) { 12 } else { 1 }),
-            Instr::Binary(op, a, b) => (Op::Binary(op), vec![a, b], if op == Binary::Pow { 40 } else { 1 }),
+            Instr::Unary(op, a) => (Op::Unary(op), vec![a], unary_cost(op)),
+            Instr::Binary(op, a, b) => (Op::Binary(op), vec![a, b], binary_cost(op)),
             Instr::Select(c, a, b) => (Op::Select, vec![c, a, b], 1),
             Instr::Cast(a) => (Op::Cast, vec![a], 1),
             Instr::Index => (Op::Index, vec![], 1),
@@ -150,7 +150,7 @@ impl Code {
         }
         let operand = args.last().map_or(dtype, |&reg| self.values[value_of[reg as usize]].dtype);
         self.uses_index |= matches!(op, Op::Index | Op::Random { .. });
-        self.weight += weight;
+        self.weight += cost;
         let source = Source::Step(self.steps.len());
         self.values.push(Value { dtype, source, last_use: 0, slot: 0 });
         self.steps.push(Step { op, operand, args: ids, arity: args.len(), dst });
@@ -228,8 +228,22 @@ fn live(program: &Program) -> Vec<bool> {
     live
 }
 
-/// Whether a function costs many simple instructions.
-fn is_heavy(op: Unary) -> bool {
+/// What a function costs, in simple instructions.
+fn unary_cost(op: Unary) -> usize {
     use Unary::*;
-    matches!(op, Exp | Expm1 | Log | Log1p | Sin | Cos | Tanh | Sigmoid | Softplus | Erf)
+    match op {
+        Sqrt | Recip => 6,
+        Rsqrt | Exp | Expm1 | Log | Sin | Cos | Tanh | Sigmoid | Erf => 12,
+        Log1p | Softplus => 24,
+        _ => 1,
+    }
+}
+
+/// What a function costs, in simple instructions.
+fn binary_cost(op: Binary) -> usize {
+    match op {
+        Binary::Div => 6,
+        Binary::Pow => 60,
+        _ => 1,
+    }
 }

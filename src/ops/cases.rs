@@ -1,1 +1,0 @@
-//! The list of cases that drives every check of every op.
