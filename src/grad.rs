@@ -261,7 +261,9 @@ pub fn checkpoint(f: impl FnOnce() -> Tensor) -> Tensor {
     }
     let mut list = vec![y.clone()];
     list.extend(
-        reachable([&y], |x| x.id() >= before).into_iter().filter(|x| x.id() < before && x.node().has_history()),
+        reachable([&y], |x| x.id() >= before)
+            .into_iter()
+            .filter(|x| x.id() < before && x.node().has_history()),
     );
     Tensor::make(Op::Checkpoint, Inputs::from(list), *y.shape(), y.dtype())
 }

@@ -39,6 +39,12 @@ impl Rng {
         Rng { seed: scatter(hash ^ name.len() as u64), draw: 0 }
     }
 
+    /// A seed for another generator, which uses up one draw: unlike [`split`](Rng::split), each call gives another.
+    pub fn next_seed(&mut self) -> u64 {
+        let (seed, draw) = self.next_draw();
+        scatter(scatter(seed) ^ draw)
+    }
+
     /// `[seed, next draw]`: all there is to save.
     pub fn state(&self) -> [u64; 2] {
         [self.seed, self.draw]

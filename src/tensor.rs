@@ -135,10 +135,10 @@ impl Tensor {
     pub async fn read<T: Element>(&self) -> Result<Vec<T>> {
         if T::DTYPE != self.dtype() {
             return Err(Error::Data(format!(
-                "a tensor of {} cannot be read as {}; convert it with .to(DType::{})",
+                "a tensor of {} cannot be read as {}; convert it with .to(DType::{:?})",
                 self.dtype(),
                 T::DTYPE,
-                format!("{:?}", T::DTYPE)
+                T::DTYPE
             )));
         }
         exec::value_of(self)?.to_vec(self.shape())

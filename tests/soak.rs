@@ -50,7 +50,11 @@ fn ten_thousand_gan_steps_in_flat_memory() -> Result<()> {
         }
     }
     let (memory, plans, rss) = early.expect("step 1000 was passed");
-    assert_eq!(memory_stats().system_allocations, memory.system_allocations, "tensor memory asked of the system");
+    assert_eq!(
+        memory_stats().system_allocations,
+        memory.system_allocations,
+        "tensor memory asked of the system"
+    );
     assert_eq!(exec_stats().plans_made, plans, "plans made after step 1000");
     if let (Some(before), Some(after)) = (rss, resident()) {
         assert!(after < before + before / 50, "resident memory grew from {before} to {after} bytes");

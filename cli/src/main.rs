@@ -1,2 +1,36 @@
-//! The `gradus` command.
-fn main() {}
+//! The `gradus` command: trains the models of the library and looks at what they learned.
+//!
+//! ```text
+//! args      what can be asked for             registry  the models, each in a file of models/
+//! config    defaults < file < flags           data      data sets by name, pictures from folders
+//! run_dir   the folder of a run, its lock     train     the loop: steps, pictures, metrics, checkpoints
+//! ```
+
+mod args;
+mod checkpoints;
+mod commands;
+mod config;
+mod data;
+mod failure;
+mod models;
+mod output;
+mod picture;
+mod progress;
+mod registry;
+mod run_dir;
+mod signals;
+mod train;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&format!("error: {}", failure::chain(&error)));
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}

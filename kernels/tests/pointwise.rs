@@ -5,7 +5,7 @@ mod buffers;
 use std::sync::Mutex;
 
 use buffers::{ALL, Buffer, Layout, Words, assert_close};
-use gradus_kernels::pointwise::Kernel;
+use gradus_kernels::pointwise::{Kernel, Slice, SliceMut};
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
 use gradus_kernels::simd::{self, Level};
 use gradus_kernels::{DType, RawView, naive};
@@ -471,4 +471,23 @@ fn ill_typed_programs_are_refused() {
         &[(Instr::Input(0), DType::Bool), (Instr::Unary(Unary::Neg, 0), DType::Bool)],
         &[1],
     ));
+}
+
+#[test]
+fn slices() {
+    let (x, row) = ([1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [10.0f32, 20.0, 30.0]);
+    let mut out = [0f32; 6];
+    let inputs: [(Slice, &[usize]); 2] = [(Slice::F32(&x), &[3, 1]), (Slice::F32(&row), &[0, 1])];
+    let kernel = Kernel::new(&binary(Binary::Add, DType::F32));
+    kernel.run_slices(&[2, 3], &inputs, &mut [SliceMut::F32(&mut out)], &[]);
+    assert_eq!(out, [11.0, 22.0, 33.0, 14.0, 25.0, 36.0]);
+}
+
+#[test]
+#[should_panic(expected = "of an operand of 6 elements")]
+fn slices_are_not_left() {
+    let x = [0f32; 6];
+    let inputs: [(Slice, &[usize]); 2] = [(Slice::F32(&x), &[3, 1]), (Slice::F32(&x), &[4, 1])];
+    let kernel = Kernel::new(&binary(Binary::Add, DType::F32));
+    kernel.run_slices(&[2, 3], &inputs, &mut [SliceMut::F32(&mut [0f32; 6])], &[]);
 }

@@ -5,6 +5,7 @@ mod buffers;
 use std::sync::Mutex;
 
 use buffers::{ALL, Buffer, Layout, Words, assert_close};
+use gradus_kernels::pointwise::{Slice, SliceMut};
 use gradus_kernels::program::{Binary, Instr, Program, Unary};
 use gradus_kernels::reduce::{Kernel, Reduction};
 use gradus_kernels::simd::{self, Level};
@@ -134,6 +135,21 @@ fn axes_and_layouts() {
 }
 
 #[test]
+fn rows_of_a_few_elements() {
+    at_levels(|_| {
+        for len in 1..=9 {
+            for t in TYPES {
+                for reduction in REDUCTIONS {
+                    let shape = [13, 7, len];
+                    compare(&identity(t), reduction, &shape, 4, &[Layout::Contiguous], len as u64);
+                    compare(&identity(t), reduction, &shape, 5, &[Layout::Padded], len as u64);
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn many_blocks() {
     at_levels(|_| {
         for (shape, axes) in [
@@ -209,16 +225,12 @@ fn order_does_not_depend_on_layout_threads_or_fusion() {
 #[test]
 fn accuracy() {
     let n = 1 << 20;
-    let mut x: Vec<f32> = (0..n).map(|i| 0.1 + (i % 7) as f32 * 1e-3).collect();
+    let x: Vec<f32> = (0..n).map(|i| 0.1 + (i % 7) as f32 * 1e-3).collect();
     let exact: f64 = x.iter().map(|&x| x as f64).sum();
-    let mut out = 0f32;
-    let mut strides = [0; gradus_kernels::MAX_RANK];
-    strides[0] = 1;
-    let input = RawView { ptr: x.as_mut_ptr().cast(), strides };
-    // SAFETY: the input has n elements, the output one.
-    unsafe {
-        Kernel::new(&identity(DType::F32), Reduction::Sum).run(&[n], 1, &[input], (&raw mut out).cast(), &[])
-    };
+    let mut out = [0f32];
+    let kernel = Kernel::new(&identity(DType::F32), Reduction::Sum);
+    kernel.run_slices(&[n], 1, &[(Slice::F32(&x), &[1])], &mut SliceMut::F32(&mut out), &[]);
+    let [out] = out;
     // About 256 additions on a lane and a tree of 12.
     assert!((out as f64 - exact).abs() <= 3e-6 * exact, "{out} for {exact}");
 }

@@ -269,10 +269,10 @@ impl Scanner<'_> {
             self.at += 1;
         }
         let digits = &self.text[start..self.at];
-        let whole = !matches!(self.peek(), Some(b'.' | b'e' | b'E'))
-            && !(digits.len() > 1 && digits.starts_with('0'));
+        let broken = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        let padded = digits.len() > 1 && digits.starts_with('0');
         match digits.parse() {
-            Ok(number) if whole => Ok(number),
+            Ok(number) if !broken && !padded => Ok(number),
             _ => {
                 self.at = start;
                 Err(self.fault("a whole number below 2^64"))

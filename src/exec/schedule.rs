@@ -344,7 +344,7 @@ impl Scheduler<'_, '_> {
         let epilogue = (!group.is_empty()).then(|| self.map(group, Some((i, out))));
         let conv = |form, conv: &gradus_kernels::conv::Conv, epilogue| Kernel::Conv {
             form,
-            conv: conv.clone(),
+            conv: *conv,
             dtype,
             a,
             b,
@@ -369,7 +369,6 @@ impl Scheduler<'_, '_> {
             let wanted = ir.capture.wanted[i as usize];
             let same = ir.same[i as usize];
             let (base, layout) = ir.source[same as usize];
-            // By its role, not its class: an alias of a leaf has the class of the leaf but no value yet.
             if wanted == 0 || matches!(ir.capture.nodes[i as usize].role, Role::Leaf(_)) {
                 continue;
             }

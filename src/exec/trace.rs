@@ -37,8 +37,17 @@ fn describe(kernel: &Kernel) -> (String, f64, usize) {
             let flops = 2.0 * (c.batch * c.out_channels * c.output[0] * c.output[1] * taps) as f64;
             let text = format!(
                 "conv {form:?} {}x{}x{}x{} -> {}x{}x{} k{}x{} s{}{}",
-                c.batch, c.in_channels, c.input[0], c.input[1], c.out_channels, c.output[0], c.output[1],
-                c.kernel[0], c.kernel[1], c.stride[0], fused(epilogue.is_some())
+                c.batch,
+                c.in_channels,
+                c.input[0],
+                c.input[1],
+                c.out_channels,
+                c.output[0],
+                c.output[1],
+                c.kernel[0],
+                c.kernel[1],
+                c.stride[0],
+                fused(epilogue.is_some())
             );
             (text, flops, dtype.size() * (c.x_len() + c.w_len() + c.y_len()))
         }
@@ -53,8 +62,12 @@ fn describe(kernel: &Kernel) -> (String, f64, usize) {
             (format!("scatter_add {shape} axis {axis}"), 0.0, 2 * shape.numel() * types[0].size())
         }
         Kernel::Fold { shape, dtype, .. } => (format!("fold {shape}"), 0.0, shape.numel() * dtype.size()),
-        Kernel::Cumsum { shape, dtype, .. } => (format!("cumsum {shape}"), 0.0, 2 * shape.numel() * dtype.size()),
-        Kernel::Argsort { shape, dtype, .. } => (format!("argsort {shape}"), 0.0, shape.numel() * dtype.size()),
+        Kernel::Cumsum { shape, dtype, .. } => {
+            (format!("cumsum {shape}"), 0.0, 2 * shape.numel() * dtype.size())
+        }
+        Kernel::Argsort { shape, dtype, .. } => {
+            (format!("argsort {shape}"), 0.0, shape.numel() * dtype.size())
+        }
     }
 }
 

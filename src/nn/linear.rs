@@ -1,6 +1,6 @@
-//! The fully connected layer.
+//! Layers that read a table or multiply by a matrix.
 
-use super::Param;
+use super::{Param, Weighted};
 use crate::init;
 use crate::module;
 use crate::rng::Rng;
@@ -35,10 +35,50 @@ impl Linear {
     /// If the last axis of x is not `in` long.
     #[track_caller]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = x.matmul(&self.weight.get().t());
+        self.forward_with(x, &self.weight.get())
+    }
+}
+
+impl Weighted for Linear {
+    const OUTPUT_AXIS: usize = 0;
+
+    fn weight(&self) -> &Param {
+        &self.weight
+    }
+
+    fn bias(&self) -> Option<&Param> {
+        self.bias.as_ref()
+    }
+
+    #[track_caller]
+    fn forward_with(&self, x: &Tensor, weight: &Tensor) -> Tensor {
+        let y = x.matmul(&weight.t());
         match &self.bias {
             Some(bias) => y + bias.get(),
             None => y,
         }
+    }
+}
+
+/// A table of vectors: indices `[…]` → `[…, dim]`.
+pub struct Embedding {
+    /// `[count, dim]`.
+    pub weight: Param,
+}
+module!(Embedding { weight });
+
+impl Embedding {
+    /// `count` vectors of `dim` numbers, standard normal as in PyTorch.
+    pub fn new(count: usize, dim: usize, rng: &mut Rng) -> Embedding {
+        Embedding { weight: Param::new(rng.normal([count, dim])) }
+    }
+
+    /// The vectors at the positions in `index` (u32 or i32). A position outside is an error when the value is read.
+    ///
+    /// # Panics
+    /// If `index` is not of integers.
+    #[track_caller]
+    pub fn forward(&self, index: &Tensor) -> Tensor {
+        self.weight.get().embedding(index)
     }
 }

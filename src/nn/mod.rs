@@ -19,13 +19,24 @@
 //! assert_eq!(names, ["l1.weight", "l1.bias", "l2.weight", "l2.bias"]);
 //! ```
 
+mod conv;
+mod dropout;
 mod linear;
+mod norm;
+mod sequential;
+mod spectral;
 
-pub use linear::Linear;
+pub use conv::{Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d};
+pub use dropout::Dropout;
+pub use linear::{Embedding, Linear};
+pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm, LayerNorm};
+pub use sequential::{Activation, Layer, Sequential};
+pub use spectral::{SpectralNorm, Weighted};
 
 use crate::exec;
 use crate::rng::Rng;
 use crate::tensor::Tensor;
+use gradus_kernels::DType;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -222,6 +233,19 @@ pub trait Module {
                 mode.set(training);
             }
         });
+    }
+
+    /// Converts every parameter and buffer of floats to another float type. Make optimizers afterwards.
+    fn convert(&self, dtype: DType)
+    where
+        Self: Sized,
+    {
+        assert!(dtype.is_float(), "convert: {dtype} is not a float type");
+        for (_, param) in self.state() {
+            if param.get().dtype().is_float() {
+                param.set(param.get().to(dtype));
+            }
+        }
     }
 
     /// How many numbers the trainable parameters hold.

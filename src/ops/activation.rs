@@ -1,5 +1,6 @@
 //! Activations that are compositions: no rule of their own, right at every order.
 
+use super::cases::{Gradient, OpCase};
 use crate::tensor::Tensor;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -41,4 +42,30 @@ impl Tensor {
     pub fn log_sigmoid(&self) -> Tensor {
         -(-self).softplus()
     }
+}
+
+/// A row for a function that bends at 0 at most.
+fn row(op: &'static str, gradient: Gradient, f: fn(&Tensor) -> Tensor, std: fn(f64) -> f64) -> OpCase {
+    OpCase::new(op, gradient, move |mut d| {
+        let shape = d.shape(0..=4);
+        d.input_with(&shape, |d| d.between(0.05, 3.0) * if d.coin() { 1.0 } else { -1.0 });
+        d.case(move |x| f(&x[0]), |x| x[0].map(std))
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    fn phi(x: f64) -> f64 {
+        0.5 * (1.0 + gradus_kernels::naive::pointwise::erf(x * FRAC_1_SQRT_2))
+    }
+    fn tanh_gelu(x: f64) -> f64 {
+        0.5 * x * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+    }
+    vec![
+        row("leaky_relu", Gradient::Pieces, |x| x.leaky_relu(0.2), |x| if x > 0.0 { x } else { 0.2 * x }),
+        row("elu", Gradient::Pieces, |x| x.elu(1.5), |x| if x > 0.0 { x } else { 1.5 * x.exp_m1() }),
+        row("silu", Gradient::Smooth, Tensor::silu, |x| x / (1.0 + (-x).exp())),
+        row("gelu", Gradient::Smooth, Tensor::gelu, |x| x * phi(x)),
+        row("gelu_tanh", Gradient::Smooth, Tensor::gelu_tanh, tanh_gelu),
+        row("log_sigmoid", Gradient::Smooth, Tensor::log_sigmoid, |x| -(-x).exp().ln_1p()),
+    ]
 }

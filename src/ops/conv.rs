@@ -1,6 +1,7 @@
 //! Convolution and its two duals. Cross-correlation, as in every deep-learning library.
 
 use super::Op;
+use super::cases::{Array, Draw, Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::shape::Shape;
@@ -85,17 +86,17 @@ impl ConvOptions {
 
 pub(super) fn conv(x: &Tensor, w: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.batch, c.out_channels, c.output[0], c.output[1]]);
-    Tensor::make(Op::Conv(Box::new(c.clone())), Inputs::Two([x.clone(), w.clone()]), shape, x.dtype())
+    Tensor::make(Op::Conv(Box::new(*c)), Inputs::Two([x.clone(), w.clone()]), shape, x.dtype())
 }
 
 pub(super) fn conv_input(dy: &Tensor, w: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.batch, c.in_channels, c.input[0], c.input[1]]);
-    Tensor::make(Op::ConvInput(Box::new(c.clone())), Inputs::Two([dy.clone(), w.clone()]), shape, dy.dtype())
+    Tensor::make(Op::ConvInput(Box::new(*c)), Inputs::Two([dy.clone(), w.clone()]), shape, dy.dtype())
 }
 
 pub(super) fn conv_weight(x: &Tensor, dy: &Tensor, c: &Conv) -> Tensor {
     let shape = Shape::of(&[c.out_channels, c.in_channels / c.groups, c.kernel[0], c.kernel[1]]);
-    Tensor::make(Op::ConvWeight(Box::new(c.clone())), Inputs::Two([x.clone(), dy.clone()]), shape, x.dtype())
+    Tensor::make(Op::ConvWeight(Box::new(*c)), Inputs::Two([x.clone(), dy.clone()]), shape, x.dtype())
 }
 
 /// The reach of a dilated kernel.
@@ -224,4 +225,119 @@ fn rank3(op: &'static str, x: &Tensor, w: &Tensor) {
         let rule = format!("needs x [n, c, l] and a weight of 3 axes, not {} and {}", x.shape(), w.shape());
         fail(BuildError::new(op, rule));
     }
+}
+
+/// The definition: every product of a weight with the input element it meets. Images `[n, c, h, w]`.
+fn expected_conv(x: &Array, w: &Array, o: &ConvOptions) -> Array {
+    let extent = |i: usize| {
+        (x.shape[2 + i] + 2 * o.padding[i] - o.dilation[i] * (w.shape[2 + i] - 1) - 1) / o.stride[i] + 1
+    };
+    let (per_in, per_out) = (w.shape[1], w.shape[0] / o.groups);
+    Array::from_fn(&[x.shape[0], w.shape[0], extent(0), extent(1)], |at| {
+        let terms = Array::from_fn(&w.shape[1..], |k| {
+            let place = [0, 1]
+                .map(|i| (at[2 + i] * o.stride[i] + k[1 + i] * o.dilation[i]).checked_sub(o.padding[i]));
+            match place {
+                [Some(r), Some(c)] if r < x.shape[2] && c < x.shape[3] => {
+                    x.at(&[at[0], at[1] / per_out * per_in + k[0], r, c]) * w.at(&[at[1], k[0], k[1], k[2]])
+                }
+                _ => 0.0,
+            }
+        });
+        terms.data.iter().sum()
+    })
+}
+
+/// The definition: every input element spreads its product with the weights over the output.
+fn expected_transpose(x: &Array, w: &Array, o: &ConvOptions) -> Array {
+    let extent = |i: usize| {
+        (x.shape[2 + i] - 1) * o.stride[i] + o.dilation[i] * (w.shape[2 + i] - 1) + o.output_padding[i] + 1
+            - 2 * o.padding[i]
+    };
+    let (per_in, per_out) = (x.shape[1] / o.groups, w.shape[1]);
+    let mut y = Array::from_fn(&[x.shape[0], per_out * o.groups, extent(0), extent(1)], |_| 0.0);
+    let mut spread = |from: &[usize], k: &[usize]| {
+        let place =
+            [0, 1].map(|i| (from[2 + i] * o.stride[i] + k[1 + i] * o.dilation[i]).checked_sub(o.padding[i]));
+        if let [Some(r), Some(c)] = place
+            && r < y.shape[2]
+            && c < y.shape[3]
+        {
+            let channel = from[1] / per_in * per_out + k[0];
+            let at = ((from[0] * y.shape[1] + channel) * y.shape[2] + r) * y.shape[3] + c;
+            y.data[at] += x.at(from) * w.at(&[from[1], k[0], k[1], k[2]]);
+        }
+        0.0
+    };
+    Array::from_fn(&x.shape, |from| Array::from_fn(&w.shape[1..], |k| spread(from, k)).data.len() as f64);
+    y
+}
+
+/// Options and the extents that go with them: image `[n, c, h, w]` and weight.
+fn drawn(d: &mut Draw, transposed: bool, flat: bool) -> (ConvOptions, [Vec<usize>; 2]) {
+    let pair = |d: &mut Draw, low: usize, high: usize| {
+        [if flat { low } else { d.pick(low..=high) }, d.pick(low..=high)]
+    };
+    let (stride, dilation, padding) = (pair(d, 1, 2), pair(d, 1, 2), pair(d, 0, 1));
+    let kernel = pair(d, 1, 3);
+    let groups = d.pick(1..=2);
+    let (inner, outer) = (d.pick(1..=2), d.pick(1..=2));
+    let mut o = ConvOptions { stride, dilation, padding, groups, output_padding: [0; 2] };
+    let image = [0, 1].map(|i| {
+        let reach = reach(kernel[i], dilation[i]);
+        let least = if transposed { 1 } else { reach.saturating_sub(2 * padding[i]).max(1) };
+        if flat && i == 0 { 1 } else { least + d.below(3) }
+    });
+    if transposed {
+        for i in if flat { 1..2 } else { 0..2 } {
+            o.output_padding[i] = d.below(stride[i].max(dilation[i]));
+            // The smallest images leave nothing once the padding is cut off.
+            let full = (image[i] - 1) * stride[i] + reach(kernel[i], dilation[i]) + o.output_padding[i];
+            o.padding[i] = if full > 2 * padding[i] { padding[i] } else { 0 };
+        }
+    }
+    d.note(format!("{o:?}"));
+    let x = vec![d.pick(1..=2), inner * groups, image[0], image[1]];
+    let w = match transposed {
+        true => vec![inner * groups, outer, kernel[0], kernel[1]],
+        false => vec![outer * groups, inner, kernel[0], kernel[1]],
+    };
+    (o, [x, w])
+}
+
+type Convolve = fn(&Tensor, &Tensor, ConvOptions) -> Tensor;
+
+fn row(op: &'static str, transposed: bool, flat: bool, f: Convolve) -> OpCase {
+    let expected = if transposed { expected_transpose } else { expected_conv };
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let (o, shapes) = drawn(&mut d, transposed, flat);
+        for mut shape in shapes {
+            if flat {
+                shape.remove(2);
+            }
+            d.input(&shape, -2.0, 2.0);
+        }
+        // A signal is an image of height 1.
+        let image =
+            |x: &Array| Array { shape: [&x.shape[..2], &[1], &x.shape[2..]].concat(), data: x.data.clone() };
+        d.case(
+            move |x| f(&x[0], &x[1], o),
+            |x| match flat {
+                false => expected(&x[0], &x[1], &o),
+                true => {
+                    let y = expected(&image(&x[0]), &image(&x[1]), &o.flat());
+                    y.reshape(&[y.shape[0], y.shape[1], y.shape[3]])
+                }
+            },
+        )
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        row("conv2d", false, false, Tensor::conv2d),
+        row("conv_transpose2d", true, false, Tensor::conv_transpose2d),
+        row("conv1d", false, true, Tensor::conv1d),
+        row("conv_transpose1d", true, true, Tensor::conv_transpose1d),
+    ]
 }

@@ -1,6 +1,7 @@
 //! Tensors made from nothing: constants and ranges.
 
 use super::Op;
+use super::cases::{Array, DISCRETE, Draw, Gradient, OpCase};
 use crate::graph::Inputs;
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use crate::tensor::Tensor;
@@ -89,4 +90,65 @@ impl Tensor {
     pub fn one_hot(&self, classes: usize) -> Tensor {
         self.unsqueeze(-1).eq(Tensor::arange(classes).to(self.dtype())).to(DType::F32)
     }
+}
+
+const NOTHING: Gradient = Gradient::None("it depends on no tensor's values");
+
+/// A row for a constant of a drawn shape.
+fn constant(op: &'static str, f: fn(&[usize]) -> Tensor, value: f64) -> OpCase {
+    OpCase::new(op, NOTHING, move |mut d| {
+        let shape = d.shape(0..=4);
+        let expected = Array::from_fn(&shape, |_| value);
+        d.case(move |_| f(&shape), |_| expected)
+    })
+}
+
+/// A row for a constant of the shape and type of an input.
+fn alike(op: &'static str, f: fn(&Tensor) -> Tensor, value: f64) -> OpCase {
+    OpCase::new(op, NOTHING, move |mut d| {
+        let shape = d.shape(0..=4);
+        d.input(&shape, -2.0, 2.0);
+        d.case(move |x| f(&x[0]), |x| x[0].map(|_| value))
+    })
+}
+
+/// A row for a constant made from one count.
+fn counted(op: &'static str, f: fn(usize) -> Tensor, expected: fn(usize) -> Array) -> OpCase {
+    OpCase::new(op, NOTHING, move |mut d| {
+        let n = d.pick(0..=6);
+        d.note(format!("{n}"));
+        d.case(move |_| f(n), |_| expected(n))
+    })
+}
+
+fn line(n: usize, f: fn(usize, usize) -> f64) -> Array {
+    Array { shape: vec![n], data: (0..n).map(|i| f(i, n)).collect() }
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        constant("full", |s| Tensor::full(s, 2.5), 2.5),
+        constant("zeros", |s| Tensor::zeros(s), 0.0),
+        constant("ones", |s| Tensor::ones(s), 1.0),
+        alike("full_like", |x| x.full_like(-1.25), -1.25),
+        alike("zeros_like", Tensor::zeros_like, 0.0),
+        alike("ones_like", Tensor::ones_like, 1.0),
+        counted("arange", Tensor::arange, |n| line(n, |i, _| i as f64)),
+        counted(
+            "linspace",
+            |n| Tensor::linspace(-1.0, 2.0, n),
+            |n| line(n, |i, n| -1.0 + 3.0 * i as f64 / (n.max(2) - 1) as f64),
+        ),
+        counted("eye", Tensor::eye, |n| Array::from_fn(&[n, n], |i| f64::from(i[0] == i[1]))),
+        OpCase::new("one_hot", DISCRETE, |mut d: Draw| {
+            let shape = d.shape(0..=3);
+            let classes = d.pick(0..=4);
+            // One more than there are classes: an index outside gives zeros.
+            let (index, places) = d.index(&shape, classes + 1);
+            let whole = [&shape[..], &[classes]].concat();
+            let expected =
+                Array::from_fn(&whole, |i| f64::from(places.at(&i[..i.len() - 1]) == i[i.len() - 1] as f64));
+            d.case(move |_| index.one_hot(classes), |_| expected)
+        }),
+    ]
 }

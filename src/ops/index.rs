@@ -1,6 +1,7 @@
 //! Indexing by tensors, running sums, sorting.
 
 use super::Op;
+use super::cases::{Array, DISCRETE, Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::shape::{Shape, axis_arg};
@@ -162,4 +163,132 @@ fn argsort(x: &Tensor, axis: isize, descending: bool) -> Tensor {
     let axis = axis_arg("argsort", axis, x.rank());
     let shape: Shape = *x.shape();
     Tensor::make(Op::Argsort { axis: axis as u8, descending }, Inputs::One([x.clone()]), shape, DType::U32)
+}
+
+/// The positions that sort a line: stable, ascending or descending.
+fn sorting(line: &[f64], descending: bool) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..line.len()).collect();
+    order
+        .sort_by(|&a, &b| if descending { line[b].total_cmp(&line[a]) } else { line[a].total_cmp(&line[b]) });
+    order.into_iter().map(|i| i as f64).collect()
+}
+
+/// A row for the order of a line with ties.
+fn order(op: &'static str, descending: bool, f: fn(&Tensor, isize) -> Tensor) -> OpCase {
+    OpCase::new(op, DISCRETE, move |mut d| {
+        let shape = d.shape(1..=3);
+        let (axis, written) = d.axis(shape.len());
+        d.input_with(&shape, |d| d.below(4) as f64);
+        d.case(move |x| f(&x[0], written), |x| x[0].along(axis, |line| sorting(line, descending)))
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    let mut rows = indexing_cases();
+    rows.extend(sorting_cases());
+    rows
+}
+
+/// Rows of the ops that move elements by position.
+fn indexing_cases() -> Vec<OpCase> {
+    vec![
+        OpCase::new("gather", Gradient::Smooth, |mut d| {
+            let shape = d.filled_shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let taken: Vec<usize> =
+                (0..shape.len()).map(|i| if i == axis { d.below(5) } else { d.pick(0..=shape[i]) }).collect();
+            let (index, places) = d.index(&taken, shape[axis]);
+            d.input(&shape, -2.0, 2.0);
+            let x = d.values(0);
+            let expected = Array::from_fn(&taken, |i| {
+                let mut at = i.to_vec();
+                at[axis] = places.at(i) as usize;
+                x.at(&at)
+            });
+            d.case(move |x| x[0].gather(written, &index), |_| expected)
+        }),
+        OpCase::new("scatter_add", Gradient::Smooth, |mut d| {
+            let shape = d.filled_shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let given: Vec<usize> =
+                (0..shape.len()).map(|i| if i == axis { d.below(5) } else { d.pick(0..=shape[i]) }).collect();
+            let (index, places) = d.index(&given, shape[axis]);
+            d.input(&shape, -2.0, 2.0);
+            d.input(&given, -2.0, 2.0);
+            let mut expected = d.values(0).clone();
+            let source = d.values(1).clone();
+            Array::from_fn(&given, |i| {
+                let mut at = i.to_vec();
+                at[axis] = places.at(i) as usize;
+                let flat = at.iter().zip(&shape).fold(0, |flat, (i, n)| flat * n + i);
+                expected.data[flat] += source.at(i);
+                0.0
+            });
+            d.case(move |x| x[0].scatter_add(written, &index, &x[1]), |_| expected)
+        }),
+        OpCase::new("index_select", Gradient::Smooth, |mut d| {
+            let shape = d.filled_shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let mut taken = shape.clone();
+            taken[axis] = d.below(5);
+            let (index, places) = d.index(&[taken[axis]], shape[axis]);
+            d.input(&shape, -2.0, 2.0);
+            let x = d.values(0);
+            let expected = Array::from_fn(&taken, |i| {
+                let mut i = i.to_vec();
+                i[axis] = places.data[i[axis]] as usize;
+                x.at(&i)
+            });
+            d.case(move |x| x[0].index_select(written, &index), |_| expected)
+        }),
+        OpCase::new("embedding", Gradient::Smooth, |mut d| {
+            let table = d.filled_shape(2..=2);
+            let asked = d.shape(0..=2);
+            let (index, places) = d.index(&asked, table[0]);
+            d.input(&table, -2.0, 2.0);
+            let x = d.values(0);
+            let whole = [&asked[..], &table[1..]].concat();
+            let expected = Array::from_fn(&whole, |i| {
+                let (place, column) = i.split_at(asked.len());
+                x.at(&[places.at(place) as usize, column[0]])
+            });
+            d.case(move |x| x[0].embedding(&index), |_| expected)
+        }),
+        OpCase::new("cumsum", Gradient::Smooth, |mut d| {
+            let shape = d.shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            d.input(&shape, -2.0, 2.0);
+            let running = |line: &[f64]| (1..=line.len()).map(|n| line[..n].iter().sum()).collect();
+            d.case(move |x| x[0].cumsum(written), |x| x[0].along(axis, running))
+        }),
+    ]
+}
+
+/// Rows of the ops that sort.
+fn sorting_cases() -> Vec<OpCase> {
+    vec![
+        order("argsort", false, |x, axis| x.argsort(axis)),
+        order("argsort_descending", true, |x, axis| x.argsort_descending(axis)),
+        OpCase::new("sort", Gradient::Pieces, |mut d| {
+            let shape = d.shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            d.distinct(&shape);
+            let sorted = |line: &[f64]| sorting(line, false).into_iter().map(|i| line[i as usize]).collect();
+            d.case(move |x| x[0].sort(written).0, |x| x[0].along(axis, sorted))
+        }),
+        OpCase::new("topk", Gradient::Pieces, |mut d| {
+            let shape = d.shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let k = d.pick(0..=shape[axis]);
+            d.note(format!("k {k}"));
+            d.distinct(&shape);
+            let sorted = d
+                .values(0)
+                .along(axis, |line| sorting(line, true).into_iter().map(|i| line[i as usize]).collect());
+            let mut shape = shape;
+            shape[axis] = k;
+            let expected = Array::from_fn(&shape, |i| sorted.at(i));
+            d.case(move |x| x[0].topk(k, written).0, |_| expected)
+        }),
+    ]
 }

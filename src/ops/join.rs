@@ -1,5 +1,6 @@
 //! Padding, joining and splitting.
 
+use super::cases::{Array, Draw, Gradient, OpCase};
 use super::{Op, PadSpec, SliceSpec};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
@@ -32,8 +33,7 @@ pub(super) fn vjp_cat(
 #[track_caller]
 pub(super) fn pad_spec(x: &Tensor, spec: PadSpec) -> Tensor {
     let mut dims = [0usize; MAX_RANK];
-    for i in 0..x.rank() {
-        let n = x.shape()[i];
+    for (i, &n) in x.shape().iter().enumerate() {
         // Saturating: an extent too large for memory is refused by the shape.
         let inner = n.saturating_add(n.saturating_sub(1).saturating_mul(spec.between[i]));
         dims[i] = inner.saturating_add(spec.before[i]).saturating_add(spec.after[i]);
@@ -196,4 +196,146 @@ impl Tensor {
         joined[axis] = joined[axis].saturating_mul(count);
         self.unsqueeze(axis as isize + 1).expand(wide).reshape(joined)
     }
+}
+
+/// Widths of a padding, some of them 0.
+fn widths(d: &mut Draw, rank: usize) -> Vec<(usize, usize)> {
+    let widths: Vec<(usize, usize)> = (0..rank).map(|_| (d.below(3), d.below(3))).collect();
+    d.note(format!("widths {widths:?}"));
+    widths
+}
+
+fn padded(x: &Array, widths: &[(usize, usize)], value: f64) -> Array {
+    let shape: Vec<usize> = x.shape.iter().zip(widths).map(|(n, (a, b))| n + a + b).collect();
+    Array::from_fn(&shape, |i| {
+        let inside = (0..i.len()).all(|k| i[k] >= widths[k].0 && i[k] - widths[k].0 < x.shape[k]);
+        let at = || i.iter().zip(widths).map(|(i, (a, _))| i - a).collect::<Vec<_>>();
+        if inside { x.at(&at()) } else { value }
+    })
+}
+
+/// The arrays one after the other along an axis.
+fn joined(parts: &[Array], axis: usize) -> Array {
+    let mut shape = parts[0].shape.clone();
+    shape[axis] = parts.iter().map(|p| p.shape[axis]).sum();
+    Array::from_fn(&shape, |i| {
+        let (mut i, mut k) = (i.to_vec(), 0);
+        while i[axis] >= parts[k].shape[axis] {
+            i[axis] -= parts[k].shape[axis];
+            k += 1;
+        }
+        parts[k].at(&i)
+    })
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    let mut rows = joining_cases();
+    rows.extend(splitting_cases());
+    rows
+}
+
+/// Rows of the ops that make one tensor of several, or a larger one.
+fn joining_cases() -> Vec<OpCase> {
+    vec![
+        OpCase::new("pad", Gradient::Smooth, |mut d| {
+            let shape = d.shape(0..=3);
+            let widths = widths(&mut d, shape.len());
+            d.input(&shape, -2.0, 2.0);
+            let expected = padded(d.values(0), &widths, 0.0);
+            d.case(move |x| x[0].pad(&widths), |_| expected)
+        }),
+        OpCase::new("pad_with", Gradient::Smooth, |mut d| {
+            let shape = d.shape(0..=3);
+            let widths = widths(&mut d, shape.len());
+            let value = [0.0, 1.5][d.below(2)];
+            d.input(&shape, -2.0, 2.0);
+            let expected = padded(d.values(0), &widths, value);
+            d.case(move |x| x[0].pad_with(&widths, value), |_| expected)
+        }),
+        OpCase::new("cat", Gradient::Smooth, |mut d| {
+            let shape = d.shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            for _ in 0..d.pick(1..=4) {
+                let mut part = shape.clone();
+                part[axis] = d.below(4);
+                d.input(&part, -2.0, 2.0);
+            }
+            d.case(move |x| Tensor::cat(x, written), |x| joined(x, axis))
+        }),
+        OpCase::new("stack", Gradient::Smooth, |mut d| {
+            let shape = d.shape(0..=3);
+            let (axis, written) = d.axis(shape.len() + 1);
+            (0..d.pick(1..=3)).for_each(|_| d.input(&shape, -2.0, 2.0));
+            let mut row = shape;
+            row.insert(axis, 1);
+            d.case(
+                move |x| Tensor::stack(x, written),
+                |x| joined(&x.iter().map(|x| x.reshape(&row)).collect::<Vec<_>>(), axis),
+            )
+        }),
+        OpCase::new("tile", Gradient::Smooth, |mut d| {
+            let shape = d.shape(0..=3);
+            let counts: Vec<usize> = (0..shape.len() + d.below(2)).map(|_| d.pick(0..=3)).collect();
+            d.note(format!("counts {counts:?}"));
+            d.input(&shape, -2.0, 2.0);
+            let lead = counts.len() - shape.len();
+            let times = |(i, &c): (usize, &usize)| if i < lead { c } else { c * shape[i - lead] };
+            let whole: Vec<usize> = counts.iter().enumerate().map(times).collect();
+            let x = d.values(0);
+            let expected = Array::from_fn(&whole, |i| {
+                x.at(&i[lead..].iter().zip(&x.shape).map(|(i, n)| i % n).collect::<Vec<_>>())
+            });
+            d.case(move |x| x[0].tile(counts.clone()), |_| expected)
+        }),
+        OpCase::new("repeat_interleave", Gradient::Smooth, |mut d| {
+            let shape = d.shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let count = d.pick(0..=3);
+            d.note(format!("{count} times"));
+            d.input(&shape, -2.0, 2.0);
+            let mut whole = shape;
+            whole[axis] *= count;
+            let x = d.values(0);
+            let expected = Array::from_fn(&whole, |i| {
+                let mut i = i.to_vec();
+                i[axis] /= count;
+                x.at(&i)
+            });
+            d.case(move |x| x[0].repeat_interleave(written, count), |_| expected)
+        }),
+    ]
+}
+
+/// Rows of the ops that give several tensors: each part counts with another weight.
+fn splitting_cases() -> Vec<OpCase> {
+    let weighted = |parts: Vec<Tensor>, axis: isize| {
+        let scaled: Vec<Tensor> = parts.iter().zip(1..).map(|(p, k)| p * f64::from(k)).collect();
+        Tensor::cat(&scaled, axis)
+    };
+    let expected = |x: &Array, axis: usize, sizes: &[usize]| {
+        let part: Vec<usize> = sizes.iter().enumerate().flat_map(|(k, &n)| vec![k + 1; n]).collect();
+        Array::from_fn(&x.shape, |i| x.at(i) * part[i[axis]] as f64)
+    };
+    vec![
+        OpCase::new("split", Gradient::Smooth, move |mut d| {
+            let mut shape = d.shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let sizes: Vec<usize> = (0..d.pick(1..=3)).map(|_| d.below(4)).collect();
+            shape[axis] = sizes.iter().sum();
+            d.note(format!("sizes {sizes:?}"));
+            d.input(&shape, -2.0, 2.0);
+            let value = expected(d.values(0), axis, &sizes);
+            d.case(move |x| weighted(x[0].split(written, &sizes), written), |_| value)
+        }),
+        OpCase::new("chunk", Gradient::Smooth, move |mut d| {
+            let shape = d.filled_shape(1..=3);
+            let (axis, written) = d.axis(shape.len());
+            let count = d.pick(1..=4);
+            d.note(format!("{count} parts"));
+            d.input(&shape, -2.0, 2.0);
+            let sizes = vec![shape[axis].div_ceil(count); count];
+            let value = expected(d.values(0), axis, &sizes);
+            d.case(move |x| weighted(x[0].chunk(written, count), written), |_| value)
+        }),
+    ]
 }

@@ -1,5 +1,6 @@
 //! Matrix products.
 
+use super::cases::{Array, Draw, Gradient, OpCase};
 use super::{Op, view};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
@@ -75,4 +76,63 @@ impl Tensor {
 fn product(a: &Tensor, b: &Tensor) -> Tensor {
     let shape = a.shape().with(a.rank() - 1, b.shape()[b.rank() - 1]);
     Tensor::make(Op::Matmul, Inputs::Two([a.clone(), b.clone()]), shape, a.dtype())
+}
+
+/// The product by NumPy's rules, one element at a time.
+fn expected_product(a: &Array, b: &Array) -> Array {
+    let (row, column) = (a.shape.len() == 1, b.shape.len() == 1);
+    let matrix = |x: &Array, axis: usize| {
+        let mut shape = x.shape.clone();
+        shape.insert(axis, 1);
+        x.reshape(&shape)
+    };
+    let a = if row { matrix(a, 0) } else { a.clone() };
+    let b = if column { matrix(b, 1) } else { b.clone() };
+    let (p, q) = (a.shape.len() - 2, b.shape.len() - 2);
+    let (m, k, n) = (a.shape[p], a.shape[p + 1], b.shape[q + 1]);
+    // Leading axes broadcast as those of two arrays of zeros do.
+    let lead = |shape: &[usize]| Array::from_fn(shape, |_| 0.0);
+    let mut shape = lead(&a.shape[..p]).zip(&lead(&b.shape[..q]), |_, _| 0.0).shape;
+    shape.extend([m, n]);
+    let whole = Array::from_fn(&shape, |i| {
+        let (batch, place) = i.split_at(i.len() - 2);
+        let at = |r: usize, c: usize| [batch, &[r, c]].concat();
+        (0..k).map(|l| a.at(&at(place[0], l)) * b.at(&at(l, place[1]))).sum()
+    });
+    let end = shape.len();
+    shape.drain(if row { end - 2..end - 1 } else { end..end });
+    shape.truncate(shape.len() - usize::from(column));
+    whole.reshape(&shape)
+}
+
+/// Two shapes that `matmul` takes: vectors, matrices and batches that broadcast.
+fn drawn_shapes(d: &mut Draw) -> [Vec<usize>; 2] {
+    let (m, k, n) = (d.extent(), d.extent(), d.extent());
+    let batch: Vec<usize> = (0..d.pick(0..=2)).map(|_| d.pick(0..=3).max(1)).collect();
+    let (a, b) = (d.narrowed(&batch), d.narrowed(&batch));
+    match d.below(6) {
+        0 => [vec![k], [b, vec![k, n]].concat()],
+        1 => [[a, vec![m, k]].concat(), vec![k]],
+        2 => [vec![m, k], vec![k, n]],
+        3 => [[a, vec![m, k]].concat(), vec![k, n]],
+        _ => [[a, vec![m, k]].concat(), [b, vec![k, n]].concat()],
+    }
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    vec![
+        OpCase::new("matmul", Gradient::Smooth, |mut d| {
+            drawn_shapes(&mut d).iter().for_each(|shape| d.input(shape, -2.0, 2.0));
+            d.case(|x| x[0].matmul(&x[1]), |x| expected_product(&x[0], &x[1]))
+        }),
+        OpCase::new("dot", Gradient::Smooth, |mut d| {
+            let shape = d.shape(1..=3);
+            (0..2).for_each(|_| d.input(&shape, -2.0, 2.0));
+            let last = shape.len() - 1;
+            d.case(
+                |x| x[0].dot(&x[1]),
+                |x| x[0].zip(&x[1], |a, b| a * b).reduce(&[last], |line| line.iter().sum()),
+            )
+        }),
+    ]
 }

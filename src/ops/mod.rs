@@ -5,7 +5,7 @@
 //!   family, and one row in that file's `cases`. It needs no derivative: it has that of its parts, at every order.
 //! * **A pointwise primitive**: a variant of `Unary` or `Binary` in the kernels crate (with its CPU loop, and its
 //!   WGSL line), a row in `unary.rs` or `binary.rs`: the compiler asks for its name and its rule.
-//! * **A new family**: a variant of [`Op`], a file here, an arm in each `match` below; none has a default, so
+//! * **A new family**: a variant of `Op`, a file here, an arm in each `match` below; none has a default, so
 //!   nothing can be forgotten. The test `every_public_op_has_a_case` names what lacks a case.
 //!
 //! A rule (`vjp`) gets the inputs `x`, the output `y` and the cotangent `g` of `y`, and returns for each input the

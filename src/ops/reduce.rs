@@ -1,6 +1,7 @@
 //! Reductions over any set of axes: `..` for all, a number, a list. The order of additions is fixed by the shape.
 
 use super::Op;
+use super::cases::{Array, DISCRETE, Draw, Gradient, OpCase};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::shape::{Axes, Shape, axes_arg, axis_arg};
@@ -258,4 +259,143 @@ impl Tensor {
         let mask = 1u32 << axis_arg("log_softmax", axis, self.rank());
         self - self.logsumexp_mask(mask)
     }
+}
+
+/// A row for a reduction over any axes. Without `empty`, the reduced axes have elements; `apart` keeps ties away.
+fn over_axes(
+    op: &'static str,
+    gradient: Gradient,
+    (empty, apart): (bool, bool),
+    f: fn(&Tensor, Vec<usize>) -> Tensor,
+    std: fn(&[f64]) -> f64,
+) -> OpCase {
+    OpCase::new(op, gradient, move |mut d| {
+        let mut shape = d.shape(0..=4);
+        let axes = d.axes(shape.len());
+        if !empty {
+            axes.iter().for_each(|&a| shape[a] = shape[a].max(1));
+        }
+        if apart {
+            d.distinct(&shape)
+        } else {
+            d.input(&shape, 0.5, 2.0)
+        }
+        let expected = d.values(0).reduce(&axes, std);
+        d.case(move |x| f(&x[0], axes.clone()), |_| expected)
+    })
+}
+
+/// A row for an op along one axis that keeps the shape.
+fn along_axis(op: &'static str, f: fn(&Tensor, isize) -> Tensor, std: fn(&[f64]) -> Vec<f64>) -> OpCase {
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let shape = d.shape(1..=3);
+        let (axis, written) = d.axis(shape.len());
+        d.input(&shape, -2.0, 2.0);
+        d.case(move |x| f(&x[0], written), |x| x[0].along(axis, std))
+    })
+}
+
+/// A row for the place of an extreme.
+fn place(op: &'static str, f: fn(&Tensor, isize) -> Tensor, better: fn(f64, f64) -> bool) -> OpCase {
+    OpCase::new(op, DISCRETE, move |mut d| {
+        let shape = d.filled_shape(1..=3);
+        let (axis, written) = d.axis(shape.len());
+        d.input_with(&shape, |d| d.below(4) as f64);
+        let first = |line: &[f64]| {
+            (1..line.len()).fold(0, |best, i| if better(line[i], line[best]) { i } else { best }) as f64
+        };
+        let expected = d.values(0).reduce(&[axis], first);
+        d.case(move |x| f(&x[0], written), |_| expected)
+    })
+}
+
+/// A row for a question about bools.
+fn truth(op: &'static str, f: fn(&Tensor, Vec<usize>) -> Tensor, std: fn(&[f64]) -> bool) -> OpCase {
+    OpCase::new(op, DISCRETE, move |mut d| {
+        let shape = d.shape(0..=3);
+        let axes = d.axes(shape.len());
+        let (mask, values) = d.mask(&shape);
+        let expected = values.reduce(&axes, |line| f64::from(std(line)));
+        d.case(move |_| f(&mask, axes.clone()), |_| expected)
+    })
+}
+
+fn mean_of(line: &[f64]) -> f64 {
+    line.iter().sum::<f64>() / line.len() as f64
+}
+
+fn variance(line: &[f64]) -> f64 {
+    let mean = mean_of(line);
+    line.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / line.len() as f64
+}
+
+fn log_sum(line: &[f64]) -> f64 {
+    line.iter().map(|x| x.exp()).sum::<f64>().ln()
+}
+
+/// The reduced axes of `x` with extent 1.
+fn kept(x: &Array, axes: &[usize], reduced: Array) -> Array {
+    let dims: Vec<usize> =
+        (0..x.shape.len()).map(|i| if axes.contains(&i) { 1 } else { x.shape[i] }).collect();
+    reduced.reshape(&dims)
+}
+
+fn keepdim(op: &'static str, f: fn(&Tensor, Vec<usize>) -> Tensor, std: fn(&[f64]) -> f64) -> OpCase {
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let shape = d.filled_shape(0..=4);
+        let axes = d.axes(shape.len());
+        d.input(&shape, -2.0, 2.0);
+        let expected = kept(d.values(0), &axes, d.values(0).reduce(&axes, std));
+        d.case(move |x| f(&x[0], axes.clone()), |_| expected)
+    })
+}
+
+/// A row for the unbiased estimate, which needs two elements.
+fn unbiased(d: &mut Draw) -> (Vec<usize>, Array) {
+    let mut shape = d.filled_shape(1..=3);
+    let (axis, _) = d.axis(shape.len());
+    shape[axis] += 1;
+    d.distinct(&shape);
+    let n = shape[axis] as f64;
+    let expected = d.values(0).reduce(&[axis], |line| variance(line) * n / (n - 1.0));
+    (vec![axis], expected)
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    use Gradient::{Pieces, Smooth};
+    let max = |line: &[f64]| line.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let min = |line: &[f64]| line.iter().copied().fold(f64::INFINITY, f64::min);
+    vec![
+        over_axes("sum", Smooth, (true, false), |x, a| x.sum(a), |l| l.iter().sum()),
+        keepdim("sum_keepdim", |x, a| x.sum_keepdim(a), |l| l.iter().sum()),
+        over_axes("mean", Smooth, (false, false), |x, a| x.mean(a), mean_of),
+        keepdim("mean_keepdim", |x, a| x.mean_keepdim(a), mean_of),
+        over_axes("var", Smooth, (false, false), |x, a| x.var(a, 0), variance),
+        OpCase::new("var", Smooth, |mut d| {
+            let (axes, expected) = unbiased(&mut d);
+            d.case(move |x| x[0].var(axes.clone(), 1), |_| expected)
+        })
+        .variant("unbiased"),
+        OpCase::new("std", Smooth, |mut d| {
+            let (axes, expected) = unbiased(&mut d);
+            d.case(move |x| x[0].std(axes.clone(), 1), |_| expected.map(f64::sqrt))
+        }),
+        over_axes("max", Pieces, (false, true), |x, a| x.max(a), max),
+        over_axes("min", Pieces, (false, true), |x, a| x.min(a), min),
+        place("argmax", |x, axis| x.argmax(axis), |a, b| a > b),
+        place("argmin", |x, axis| x.argmin(axis), |a, b| a < b),
+        truth("any", |x, a| x.any(a), |l| l.contains(&1.0)),
+        truth("all", |x, a| x.all(a), |l| !l.contains(&0.0)),
+        over_axes("prod", Smooth, (true, false), |x, a| x.prod(a), |l| l.iter().product()),
+        over_axes("logsumexp", Smooth, (true, false), |x, a| x.logsumexp(a), log_sum),
+        over_axes(
+            "norm",
+            Smooth,
+            (true, false),
+            |x, a| x.norm(a),
+            |l| l.iter().map(|x| x * x).sum::<f64>().sqrt(),
+        ),
+        along_axis("softmax", |x, a| x.softmax(a), |l| l.iter().map(|x| (x - log_sum(l)).exp()).collect()),
+        along_axis("log_softmax", |x, a| x.log_softmax(a), |l| l.iter().map(|x| x - log_sum(l)).collect()),
+    ]
 }

@@ -1,5 +1,6 @@
 //! The same elements seen otherwise: strides change, nothing is copied. And `fold`, the dual of windows.
 
+use super::cases::{Array, Draw, Gradient, OpCase};
 use super::{Op, join};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
@@ -376,4 +377,179 @@ impl Tensor {
         }
         window(self, WindowSpec { axis: axis as u8, size, stride, dilation })
     }
+}
+
+/// A row for a rearrangement of one input of rank at least `rank`: what the closure draws and returns.
+fn row(
+    op: &'static str,
+    rank: usize,
+    draw: fn(&mut Draw, &Array) -> (Box<dyn Fn(&Tensor) -> Tensor + Send + Sync>, Array),
+) -> OpCase {
+    OpCase::new(op, Gradient::Smooth, move |mut d| {
+        let shape = d.shape(rank..=4);
+        d.input(&shape, -2.0, 2.0);
+        let seen = d.values(0).clone();
+        let (apply, expected) = draw(&mut d, &seen);
+        d.case(move |x| apply(&x[0]), |_| expected)
+    })
+}
+
+/// The extents in another order, and some of them joined.
+fn regrouped(d: &mut Draw, shape: &[usize]) -> Vec<usize> {
+    let mut dims: Vec<usize> = shape.to_vec();
+    if dims.len() > 1 && d.coin() {
+        let i = d.below(dims.len() - 1);
+        let joined = dims.remove(i);
+        dims[i] *= joined;
+    }
+    let order = d.permutation(dims.len());
+    let mut dims: Vec<usize> = order.into_iter().map(|i| dims[i]).collect();
+    dims.insert(d.pick(0..=dims.len()), 1);
+    dims
+}
+
+/// The array whose element at `i` is that of `x` at `place(i)`.
+fn rearranged(x: &Array, shape: &[usize], place: impl Fn(&mut Vec<usize>)) -> Array {
+    Array::from_fn(shape, |i| {
+        let mut at = i.to_vec();
+        place(&mut at);
+        x.at(&at)
+    })
+}
+
+fn permuted(x: &Array, axes: &[usize]) -> Array {
+    let shape: Vec<usize> = axes.iter().map(|&a| x.shape[a]).collect();
+    Array::from_fn(&shape, |i| {
+        let mut at = vec![0; axes.len()];
+        axes.iter().zip(i).for_each(|(&a, &i)| at[a] = i);
+        x.at(&at)
+    })
+}
+
+/// Python's slicing, walked one element at a time.
+fn sliced(x: &Array, axis: usize, range: std::ops::Range<isize>, step: isize) -> Array {
+    let n = x.shape[axis] as isize;
+    let end = |i: isize| (if i < 0 { i + n } else { i }).clamp(0, n);
+    let mut places: Vec<isize> = (end(range.start)..end(range.end)).collect();
+    if step < 0 {
+        places.reverse();
+    }
+    let places: Vec<isize> = places.into_iter().step_by(step.unsigned_abs()).collect();
+    let mut shape = x.shape.clone();
+    shape[axis] = places.len();
+    rearranged(x, &shape, |i| i[axis] = places[i[axis]] as usize)
+}
+
+pub(super) fn cases() -> Vec<OpCase> {
+    let mut rows = shape_cases();
+    rows.extend(place_cases());
+    rows
+}
+
+/// Rows of the ops that regroup axes.
+fn shape_cases() -> Vec<OpCase> {
+    vec![
+        row("reshape", 0, |d, x| {
+            let to = regrouped(d, &x.shape);
+            let mut asked: Vec<isize> = to.iter().map(|&d| d as isize).collect();
+            let hole = d.below(to.len());
+            if d.coin() && x.data.len() != 0 {
+                asked[hole] = -1;
+            }
+            d.note(format!("to {asked:?}"));
+            (Box::new(move |x| x.reshape(asked.clone())), x.reshape(&to))
+        }),
+        row("flatten", 1, |d, x| {
+            let (axis, written) = d.axis(x.shape.len());
+            let mut to = x.shape[..axis].to_vec();
+            to.push(x.shape[axis..].iter().product());
+            (Box::new(move |x| x.flatten(written)), x.reshape(&to))
+        }),
+        row("unsqueeze", 0, |d, x| {
+            let (axis, written) = d.axis(x.shape.len() + 1);
+            let mut to = x.shape.clone();
+            to.insert(axis, 1);
+            (Box::new(move |x| x.unsqueeze(written)), x.reshape(&to))
+        }),
+        row("squeeze", 0, |d, x| {
+            let gone: Vec<usize> = (0..x.shape.len()).filter(|&i| x.shape[i] == 1 && d.coin()).collect();
+            let kept =
+                (0..x.shape.len()).filter(|i| !gone.contains(i)).map(|i| x.shape[i]).collect::<Vec<_>>();
+            d.note(format!("axes {gone:?}"));
+            (Box::new(move |x| x.squeeze(gone.clone())), x.reshape(&kept))
+        }),
+        row("permute", 0, |d, x| {
+            let axes = d.permutation(x.shape.len());
+            d.note(format!("axes {axes:?}"));
+            let expected = permuted(x, &axes);
+            (Box::new(move |x| x.permute(axes.clone())), expected)
+        }),
+        row("transpose", 1, |d, x| {
+            let ((a, p), (b, q)) = (d.axis(x.shape.len()), d.axis(x.shape.len()));
+            let mut axes: Vec<usize> = (0..x.shape.len()).collect();
+            axes.swap(a, b);
+            (Box::new(move |x| x.transpose(p, q)), permuted(x, &axes))
+        }),
+        OpCase::new("t", Gradient::Smooth, |mut d| {
+            let shape = d.shape(2..=2);
+            d.input(&shape, -2.0, 2.0);
+            d.case(|x| x[0].t(), |x| permuted(&x[0], &[1, 0]))
+        }),
+        OpCase::new("expand", Gradient::Smooth, |mut d| {
+            let shape = d.shape(0..=4);
+            let narrow = d.narrowed(&shape);
+            d.note(format!("to {shape:?}"));
+            d.input(&narrow, -2.0, 2.0);
+            let to = shape.clone();
+            d.case(move |x| x[0].expand(&to), |x| Array::from_fn(&shape, |i| x[0].at(i)))
+        }),
+    ]
+}
+
+/// Rows of the ops that choose elements.
+fn place_cases() -> Vec<OpCase> {
+    vec![
+        row("slice", 1, |d, x| {
+            let (axis, written) = d.axis(x.shape.len());
+            let (a, b) = (d.pick(0..=12) as isize - 6, d.pick(0..=12) as isize - 6);
+            d.note(format!("{a}..{b}"));
+            (Box::new(move |x| x.slice(written, a..b)), sliced(x, axis, a..b, 1))
+        }),
+        row("slice_step", 1, |d, x| {
+            let (axis, written) = d.axis(x.shape.len());
+            let (a, b) = (d.pick(0..=4) as isize - 2, d.pick(0..=12) as isize - 4);
+            let step = [-3, -2, -1, 1, 2, 3][d.below(6)];
+            d.note(format!("{a}..{b} by {step}"));
+            (Box::new(move |x| x.slice_step(written, a..b, step)), sliced(x, axis, a..b, step))
+        }),
+        OpCase::new("at", Gradient::Smooth, |mut d| {
+            let shape = d.filled_shape(1..=4);
+            let (axis, written) = d.axis(shape.len());
+            let place = d.below(shape[axis]);
+            let position = if d.coin() { place as isize } else { place as isize - shape[axis] as isize };
+            d.note(format!("position {position}"));
+            d.input(&shape, -2.0, 2.0);
+            let expected = d.values(0).reduce(&[axis], |line| line[place]);
+            d.case(move |x| x[0].at(written, position), |_| expected)
+        }),
+        row("flip", 0, |d, x| {
+            let axes = d.axes(x.shape.len());
+            let flipped = |i: &mut Vec<usize>| axes.iter().for_each(|&a| i[a] = x.shape[a] - 1 - i[a]);
+            let expected = rearranged(x, &x.shape, flipped);
+            (Box::new(move |x| x.flip(axes.clone())), expected)
+        }),
+        row("window", 1, |d, x| {
+            let (axis, written) = d.axis(x.shape.len());
+            let (size, stride, dilation) = (d.pick(1..=3), d.pick(1..=3), d.pick(1..=2));
+            d.note(format!("size {size}, stride {stride}, dilation {dilation}"));
+            let mut shape = x.shape.clone();
+            shape[axis] = (0..).take_while(|o| o * stride + (size - 1) * dilation < x.shape[axis]).count();
+            shape.push(size);
+            let expected = rearranged(x, &shape, |i| {
+                let within = i.pop().unwrap_or(0);
+                i[axis] = i[axis] * stride + within * dilation;
+            });
+            (Box::new(move |x| x.window(written, size, stride, dilation)), expected)
+        }),
+    ]
 }

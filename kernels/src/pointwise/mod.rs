@@ -9,6 +9,7 @@ mod check;
 mod compile;
 mod copy;
 mod loops;
+mod slices;
 pub(crate) mod space;
 mod table;
 pub(crate) mod tile;
@@ -17,6 +18,7 @@ use crate::program::Program;
 use crate::{MAX_RANK, RawView, contiguous, par, simd};
 use check::check;
 pub(crate) use compile::Code;
+pub use slices::{Slice, SliceMut};
 use space::{Grid, Space};
 use tile::{Operands, Plan, Worker};
 
@@ -27,6 +29,14 @@ pub struct Kernel {
 
 /// Work below this (in simple instructions) is not worth waking other threads; above, it is cut in tasks of this size.
 pub(crate) const TASK_WORK: usize = 1 << 17;
+
+/// Inputs of more bytes than this are taken to lie in memory, not in a cache.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The operands of a call, as it gives them.
+fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
+    Operands { inputs, outputs, params, index_start: 0 }
+}
 
 impl Kernel {
     /// Checks the types of `program`, drops what no output needs and assigns registers.
@@ -48,7 +58,7 @@ impl Kernel {
     /// or an input, except that an output may be exactly an input (same address, same strides).
     pub unsafe fn run(&self, shape: &[usize], inputs: &[RawView], outputs: &[RawView], params: &[u64]) {
         // SAFETY: the region is the whole space.
-        unsafe { self.run_box(shape, &[0; MAX_RANK][..shape.len()], shape, inputs, outputs, params, true) }
+        unsafe { self.run_box(shape, [&vec![0; shape.len()], shape], &given(inputs, outputs, params), true) }
     }
 
     /// Evaluates the program over the box `start .. start + size` of the space `shape`, on the calling thread.
@@ -68,24 +78,20 @@ impl Kernel {
         params: &[u64],
     ) {
         // SAFETY: the caller's promise.
-        unsafe { self.run_box(shape, start, size, inputs, outputs, params, false) }
+        unsafe { self.run_box(shape, [start, size], &given(inputs, outputs, params), false) }
     }
 
     /// # Safety
     /// As [`Kernel::run_region`].
-    #[allow(clippy::too_many_arguments)]
     unsafe fn run_box(
         &self,
         shape: &[usize],
-        start: &[usize],
-        size: &[usize],
-        inputs: &[RawView],
-        outputs: &[RawView],
-        params: &[u64],
+        [start, size]: [&[usize]; 2],
+        given: &Operands,
         parallel: bool,
     ) {
         assert!(shape.len() <= MAX_RANK, "at most {MAX_RANK} axes, not {}", shape.len());
-        check_arity(&self.code, inputs, Some(outputs), params);
+        check_arity(&self.code, given.inputs, Some(given.outputs), given.params);
         if size.contains(&0) {
             return;
         }
@@ -97,25 +103,36 @@ impl Kernel {
             ptr: view.ptr.wrapping_offset(offset(&view.strides) * bytes as isize),
             strides: view.strides,
         };
-        let inputs: Vec<RawView> = (inputs.iter().enumerate())
+        let inputs: Vec<RawView> = (given.inputs.iter().enumerate())
             .map(|(k, view)| moved(view, self.code.input_type(k).map_or(0, |t| t.size())))
             .collect();
-        let outputs: Vec<RawView> = outputs
+        let outputs: Vec<RawView> = given
+            .outputs
             .iter()
             .enumerate()
             .map(|(k, view)| moved(view, self.code.output_type(k).size()))
             .collect();
-        let operands =
-            Operands { inputs: &inputs, outputs: &outputs, params, index_start: offset(&row_major) as u64 };
+        let operands = Operands {
+            inputs: &inputs,
+            outputs: &outputs,
+            params: given.params,
+            index_start: offset(&row_major) as u64,
+        };
         let (space, largest) = self.layout(size, &row_major, &operands);
         let grid = Grid::new(&space.lens, &largest[..space.rank()]);
         let plan = Plan::new(&self.code, &space, &grid.chunk, &operands, simd::level());
         let tile: usize = grid.chunk.iter().product();
         let per_task = (TASK_WORK / (tile * self.code.weight)).max(1);
+        let far = size.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES;
         let task = |task: usize| {
             let mut worker = Worker::new(&plan);
-            for number in task * per_task..((task + 1) * per_task).min(grid.count()) {
+            let end = ((task + 1) * per_task).min(grid.count());
+            for number in task * per_task..end {
                 let (start, size) = grid.region(&space.lens, number);
+                if far && number + 1 < end {
+                    let (start, size) = grid.region(&space.lens, number + 1);
+                    worker.announce(&start, &size);
+                }
                 // SAFETY: the box lies in the region, which the caller promises may be read and written.
                 unsafe { worker.eval(&start, &size) };
             }

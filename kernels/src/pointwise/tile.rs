@@ -28,6 +28,8 @@ struct Operand {
     value: ValueId,
     size: usize,
     mode: Mode,
+    /// Whether the elements of a box lie together, which makes it worth fetching ahead.
+    together: bool,
 }
 
 /// A step with everything decided that does not change from tile to tile.
@@ -103,7 +105,8 @@ impl<'a> Plan<'a> {
         let operand = |plan: &Plan, at: usize, ptr: *mut u8, value: ValueId| {
             let strides = plan.space.strides[at];
             let size = code.values[value].dtype.size();
-            Operand { view: RawView { ptr, strides }, value, size, mode: plan.mode(&strides, chunk) }
+            let mode = plan.mode(&strides, chunk);
+            Operand { view: RawView { ptr, strides }, value, size, mode, together: mode == Mode::Direct }
         };
         for (k, view) in operands.outputs.iter().enumerate() {
             let mut output = operand(self, operands.inputs.len() + k, view.ptr, code.outputs[k]);
@@ -221,6 +224,8 @@ pub(crate) struct Worker<'a> {
     scratch: Vec<u8>,
     /// Which box of each input its slot holds: address and lengths.
     held: Vec<(*mut u8, [usize; MAX_RANK])>,
+    /// What the box after the present one will read: address and bytes.
+    ahead: Vec<(*const u8, usize)>,
 }
 
 /// A slot and a gap, so that equal offsets of two slots do not compete for the same cache set.
@@ -255,6 +260,7 @@ impl<'a> Worker<'a> {
             constants: vec![0; code.values.len()],
             scratch,
             held: vec![(std::ptr::null_mut(), [0; MAX_RANK]); plan.inputs.len()],
+            ahead: Vec::new(),
         };
         for (value, info) in code.values.iter().enumerate() {
             if let Source::Param(k) = info.source {
@@ -305,9 +311,38 @@ impl<'a> Worker<'a> {
         for output in self.plan.outputs.iter().filter(|o| o.mode == Mode::Direct) {
             self.at[output.value] = address(output, start, rank);
         }
-        for &step in &self.plan.steps {
+        let steps = self.plan.steps.len();
+        for (i, &step) in self.plan.steps.iter().enumerate() {
             // SAFETY: all operands stand at their places for this box.
             unsafe { self.step(step, start, size, n) };
+            self.fetch(i, steps);
+        }
+        self.ahead.clear();
+    }
+
+    /// Says that a box of about the lengths `size` at `start` comes after the next one evaluated, during which its
+    /// inputs are fetched into the cache.
+    ///
+    /// The steps of a tile read one input after the other, and memory gives a single stream only a part of its
+    /// bandwidth: the streams must be asked for side by side.
+    pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
+        let inputs = self.plan.inputs.iter().filter(|input| input.together);
+        if inputs.clone().count() < 2 || self.plan.steps.len() < 2 {
+            return;
+        }
+        let rank = self.plan.space.rank();
+        let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
+        self.ahead.clear();
+        self.ahead.extend(inputs.map(|o| (address(o, start, rank).cast_const(), n * o.size)));
+    }
+
+    /// Fetches part `i` of `parts` of what was announced.
+    fn fetch(&self, i: usize, parts: usize) {
+        for &(at, bytes) in &self.ahead {
+            let lines = bytes.div_ceil(LINE);
+            for line in i * lines / parts..(i + 1) * lines / parts {
+                prefetch(at.wrapping_add(line * LINE));
+            }
         }
     }
 
@@ -420,6 +455,18 @@ impl<'a> Worker<'a> {
             f(row * size[inner], index, strides[inner], size[inner]);
         }
     }
+}
+
+/// Asks for the cache line at `at`, which need not be readable.
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program could see, and every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 fn address(operand: &Operand, start: &[usize; MAX_RANK], rank: usize) -> *mut u8 {

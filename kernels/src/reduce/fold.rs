@@ -149,6 +149,12 @@ unsafe fn rows<T: Copy, F: Fold<T>>(out: *mut u8, x: *const u8, rows: usize, len
             std::slice::from_raw_parts(x.cast::<T>(), rows * len),
         )
     };
+    match len {
+        2 => return tiny_rows::<T, F, 2>(out, x),
+        3 => return tiny_rows::<T, F, 3>(out, x),
+        4 => return tiny_rows::<T, F, 4>(out, x),
+        _ => {}
+    }
     for (out, row) in out.iter_mut().zip(x.chunks_exact(len)) {
         let mut lanes = [F::IDENTITY; LANES];
         fold_lanes::<T, F>(&mut lanes, row);
@@ -156,6 +162,22 @@ unsafe fn rows<T: Copy, F: Fold<T>>(out: *mut u8, x: *const u8, rows: usize, len
         while half > 0 {
             for l in 0..half {
                 lanes[l] = F::fold(lanes[l], lanes[l + half]);
+            }
+            half /= 2;
+        }
+        *out = lanes[0];
+    }
+}
+
+/// Rows so short that most lanes would stay empty: the same folds without those, which change nothing.
+#[inline(always)]
+fn tiny_rows<T: Copy, F: Fold<T>, const LEN: usize>(out: &mut [T], x: &[T]) {
+    for (out, row) in out.iter_mut().zip(x.as_chunks::<LEN>().0) {
+        let mut lanes = row.map(|x| F::fold(F::IDENTITY, x));
+        let mut half = LEN.next_power_of_two() / 2;
+        while half > 0 {
+            for l in half..LEN.min(2 * half) {
+                lanes[l - half] = F::fold(lanes[l - half], lanes[l]);
             }
             half /= 2;
         }
@@ -179,7 +201,9 @@ unsafe fn best<T: Copy, F: Fold<T>>(value: *mut u8, x: *const u8, n: usize) -> u
         }
     }
     let (mut extreme, mut position) = (top[0], at[0]);
-    for l in 1..LANES {
+    // Short of one chunk all lanes still hold the first element.
+    let used = if chunks.is_empty() { 1 } else { LANES };
+    for l in 1..used {
         let tied = !F::beats(extreme, top[l]) && at[l] < position;
         if F::beats(top[l], extreme) || tied {
             (extreme, position) = (top[l], at[l]);

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::pointwise::space::Grid;
 use crate::pointwise::tile::{Operands, Plan, Worker};
-use crate::pointwise::{Code, TASK_WORK, check_arity};
+use crate::pointwise::{Code, Slice, SliceMut, TASK_WORK, check_arity};
 use crate::program::Program;
 use crate::simd::{self, Level};
 use crate::{DType, MAX_RANK, RawView, par};
@@ -105,6 +105,32 @@ impl Kernel {
                 run.blocks()
             }
         }
+    }
+}
+
+impl Kernel {
+    /// [`Kernel::run`] on slices: inputs with their strides in elements (0: broadcast).
+    ///
+    /// # Panics
+    /// If a type is not the program's, an operand is missing, or the space reaches beyond a slice.
+    pub fn run_slices(
+        &self,
+        shape: &[usize],
+        axes: u32,
+        inputs: &[(Slice, &[usize])],
+        out: &mut SliceMut,
+        params: &[u64],
+    ) {
+        let inputs: Vec<RawView> = (inputs.iter().enumerate())
+            .map(|(k, (slice, strides))| slice.view(self.code.input_type(k), shape, strides))
+            .collect();
+        let kept: usize =
+            (0..shape.len()).filter(|axis| axes >> axis & 1 == 0).map(|axis| shape[axis]).product();
+        let (dtype, ptr, len) = out.parts();
+        assert_eq!(dtype, self.reduction.result(self.code.output_type(0)), "the type of the output");
+        assert_eq!(len, kept, "the output has another length than the kept axes");
+        // SAFETY: types and bounds are checked above; the borrows keep the output apart from the inputs.
+        unsafe { self.run(shape, axes, &inputs, ptr, params) }
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Gradient {
     Smooth,
     /// Pieces that are smooth inside: cases keep away from the kinks, jumps and ties between them. Checked to order 2.
     Pieces,
+    /// A gradient flows, but differences cannot measure it, for this reason: a test of its own does.
+    ByHand(&'static str),
     /// No gradient flows, for this reason.
     None(&'static str),
 }
@@ -97,17 +99,75 @@ impl OpCase {
 /// Every row, family by family.
 pub fn all() -> Vec<OpCase> {
     let families: Vec<(&'static str, Vec<OpCase>)> = vec![
-        ("unary", super::unary::cases()),
+        ("activation", super::activation::cases()),
         ("binary", super::binary::cases()),
+        ("conv", super::conv::cases()),
+        ("create", super::create::cases()),
         ("dropout", super::dropout::cases()),
         ("einsum", super::einsum::cases()),
+        ("index", super::index::cases()),
+        ("join", super::join::cases()),
         ("loss", crate::loss::cases::cases()),
+        ("matmul", super::matmul::cases()),
         ("norm", super::norm::cases()),
         ("pool", super::pool::cases()),
+        ("random", super::random::cases()),
+        ("reduce", super::reduce::cases()),
         ("resample", super::resample::cases()),
+        ("select", super::select::cases()),
+        ("unary", super::unary::cases()),
+        ("view", super::view::cases()),
     ];
     let tag = |(family, rows): (&'static str, Vec<OpCase>)| {
         rows.into_iter().map(move |row| OpCase { family, ..row })
     };
     families.into_iter().flat_map(tag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grad::vjp;
+    use crate::graph::reachable;
+    use crate::tensor::Tensor;
+    use std::collections::BTreeSet;
+
+    /// The names that a file's `match` gives to its variants.
+    fn names(text: &'static str) -> impl Iterator<Item = &'static str> {
+        text.lines().filter_map(|line| {
+            let (variant, name) = line.trim().split_once(" => \"")?;
+            variant.contains("::").then(|| name.trim_end_matches("\","))
+        })
+    }
+
+    /// Public ops are tested by name; this holds for what they are made of, and what their derivatives are made of.
+    #[test]
+    fn every_primitive_is_reached_by_a_case() {
+        let mut seen = BTreeSet::new();
+        for row in all() {
+            for seed in 0..8 {
+                let case = row.draw(seed);
+                let y = case.apply(case.inputs());
+                let mut roots = vec![y.clone()];
+                if y.dtype().is_float() {
+                    let inputs: Vec<&Tensor> = case.inputs().iter().collect();
+                    roots.extend(vjp(&y, &inputs, &y.full_like(0.5)).into_iter().flatten());
+                }
+                seen.extend(reachable(&roots, |_| true).iter().map(|x| x.node().op.name()));
+            }
+        }
+        let files = [
+            include_str!("../mod.rs"),
+            include_str!("../unary.rs"),
+            include_str!("../binary.rs"),
+            include_str!("../reduce.rs"),
+        ];
+        // Made by `crate::checkpoint` and `crate::jvp`, whose tests these are.
+        let elsewhere = ["checkpoint", "after"];
+        let all: BTreeSet<&str> =
+            files.into_iter().flat_map(names).filter(|n| !elsewhere.contains(n)).collect();
+        assert!(all.len() > 60, "the scan finds the primitives: {all:?}");
+        let missing: Vec<_> = all.difference(&seen).collect();
+        assert!(missing.is_empty(), "primitives that no case reaches: {missing:?}");
+    }
 }

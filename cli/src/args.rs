@@ -1,0 +1,181 @@
+//! The command line.
+
+use crate::models::gan;
+use clap::{Args as Group, Parser, Subcommand};
+use clap_complete::Shell;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Trains and examines the models of gradus, a tensor engine written by hand
+#[derive(Parser)]
+#[command(
+    name = "gradus",
+    version,
+    after_help = "\
+Without a command, trains a GAN on drawn digits into runs/gan, which takes about a minute.
+
+Examples:
+  gradus
+  gradus train gan --data mnist:data/mnist --epochs 20
+  gradus train gan --resume
+  gradus sample runs/gan/checkpoint.safetensors --count 100 --out digits.png
+
+Exit codes:
+  0    done
+  1    an error, such as a file that cannot be read, or a gradient check that fails
+  2    a wrong command line
+  3    training met NaN or infinity; the last good checkpoint is kept
+  129, 130, 143  stopped by a closed terminal, Ctrl-C, SIGTERM; the state is saved"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a model
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  gradus train gan
+  gradus train classifier --data digits --test mnist:data/mnist"
+    )]
+    Train {
+        #[command(subcommand)]
+        model: Model,
+    },
+    /// Make pictures with a trained model
+    #[command(after_help = "\
+Examples:
+  gradus sample runs/gan/checkpoint.safetensors
+  gradus sample runs/gan/checkpoint.safetensors --count 100 --seed 7 --out digits.png")]
+    Sample(Sample),
+    /// Say what is in a checkpoint
+    #[command(after_help = "\
+Examples:
+  gradus info runs/gan/checkpoint.safetensors
+  gradus info runs/gan/checkpoint.safetensors --json")]
+    Info(Info),
+    /// Say what this machine has and what is used of it
+    #[command(after_help = "\
+Examples:
+  gradus devices
+  GRADUS_SIMD=avx2 gradus devices")]
+    Devices,
+    /// Write completions for a shell to stdout
+    #[command(after_help = "\
+Examples:
+  gradus completions bash > /etc/bash_completion.d/gradus
+  gradus completions zsh > ~/.zfunc/_gradus")]
+    Completions { shell: Shell },
+}
+
+#[derive(Subcommand)]
+pub enum Model {
+    /// A fully connected generative adversarial network (Goodfellow et al. 2014)
+    #[command(after_help = "\
+Examples:
+  gradus train gan
+  gradus train gan --data mnist:data/mnist --epochs 20 --out runs/mnist
+  gradus train gan --data images:photos --size 32 --channels 3
+  gradus train gan --resume --epochs 12 --out runs/gan
+  gradus train gan --config runs/gan/config.toml --seed 2
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,
+checkpoint.safetensors and checkpoint.safetensors.previous.")]
+    Gan {
+        #[command(flatten)]
+        train: Train,
+        #[command(flatten)]
+        flags: gan::Flags,
+    },
+}
+
+/// What all models' training has in common.
+#[derive(Group, Default)]
+pub struct Train {
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// Folder of the run [default: runs/MODEL, or runs/MODEL-2 … where that is taken]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// File with options; flags come before it
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Go on with the run in the folder, bit for bit as if it had not been stopped
+    #[arg(long)]
+    pub resume: bool,
+    /// Start over in a folder that has a run in it
+    #[arg(long, conflicts_with = "resume")]
+    pub force: bool,
+    /// Say nothing but errors while training
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print the final figures as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags that are options of the run, too.
+#[derive(Group, Serialize, Default)]
+pub struct RunFlags {
+    /// What to learn from: digits, digits:COUNT, mnist:FOLDER, images:FOLDER
+    #[arg(long, value_name = "DATA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// What to be judged by: the test part of such a set [default: that of --data]
+    #[arg(long, value_name = "DATA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<String>,
+    /// Times the whole set is gone through
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epochs: Option<u64>,
+    /// Pictures of a step
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<usize>,
+    /// Everything random follows from it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Height and width that pictures of a folder are brought to
+    #[arg(long, value_name = "PIXELS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<usize>,
+    /// 1 to make pictures of a folder grey, 3 for colour
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<usize>,
+    /// Steps between two lines of metrics.jsonl
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_every: Option<u64>,
+}
+
+#[derive(Group)]
+pub struct Sample {
+    /// A checkpoint, or the folder of a run
+    pub checkpoint: PathBuf,
+    /// How many pictures
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// Which pictures: the same seed gives the same ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The PNG to write
+    #[arg(long, value_name = "FILE", default_value = "samples.png")]
+    pub out: PathBuf,
+}
+
+#[derive(Group)]
+pub struct Info {
+    /// A checkpoint, or the folder of a run
+    pub checkpoint: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,3 @@
+//! Each model's flags, options, defaults and how it is built.
+
+pub mod gan;

@@ -1,0 +1,47 @@
+//! The models that can be trained. A new one is a file in `models/`, a row here and a variant in `args.rs`.
+
+use crate::config::RunOptions;
+use crate::models::gan;
+use anyhow::{Result, bail};
+use gradus::train::Trainable;
+use toml::Table;
+
+/// A model that the command can train.
+pub struct Kind {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// The default options of a run, and the model's own.
+    pub defaults: fn() -> Result<(RunOptions, Table)>,
+    /// The untrained model.
+    pub build: fn(&Setting) -> Result<Box<dyn Trainable>>,
+}
+
+/// What a model is built for.
+pub struct Setting<'a> {
+    /// The model's own options.
+    pub options: &'a Table,
+    /// Channels, height and width of the pictures.
+    pub image: [usize; 3],
+    /// How many classes they have; 0 without labels.
+    pub classes: usize,
+    pub seed: u64,
+}
+
+/// All of them.
+pub const KINDS: &[Kind] = &[gan::KIND];
+
+/// The model of that name.
+pub fn find(name: &str) -> Result<&'static Kind> {
+    match KINDS.iter().find(|k| k.name == name) {
+        Some(kind) => Ok(kind),
+        None => {
+            let names: Vec<&str> = KINDS.iter().map(|k| k.name).collect();
+            bail!("there is no model {name:?}; there are {}", names.join(", "))
+        }
+    }
+}
+
+/// The model's options, read from their table.
+pub fn options<T: serde::de::DeserializeOwned>(model: &str, table: &Table) -> Result<T> {
+    table.clone().try_into().map_err(|e| anyhow::anyhow!("[{model}]: {}", crate::config::one_line(&e)))
+}

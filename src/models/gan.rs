@@ -1,0 +1,249 @@
+//! The generative adversarial network of Goodfellow et al. 2014 ("Generative adversarial nets"), fully connected.
+//!
+//! A generator G turns noise z into pictures; a discriminator D says, as a logit, how likely a picture is to be real.
+//! D learns to tell the two apart (algorithm 1), G to be taken for real. G's loss is the non-saturating one of
+//! section 3: it maximises log D(G(z)) instead of minimising log(1 - D(G(z))), whose slope vanishes as long as D wins.
+//! Both are cross-entropies between D's logits and the answers wanted: [`bce_with_logits`].
+
+use crate::checkpoint::Checkpoint;
+use crate::data::{Batch, Images, Pixels};
+use crate::loss::bce_with_logits;
+use crate::nn::{Linear, Module};
+use crate::optim::{Adam, Ema};
+use crate::train::{Figures, Trainable};
+use crate::{Error, Result, Rng, Tensor, module};
+
+/// Sizes and rates of a [`Gan`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct GanConfig {
+    /// Channels, height and width of a picture.
+    pub image: [usize; 3],
+    /// Length of the noise z.
+    pub latent: usize,
+    /// Widths of G's hidden layers; D has them in reverse.
+    pub hidden: Vec<usize>,
+    /// Slope of the leaky ReLUs below 0.
+    pub slope: f64,
+    /// Adam's learning rate for G.
+    pub g_lr: f64,
+    /// Adam's learning rate for D.
+    pub d_lr: f64,
+    /// Adam's decay rates. The first is low because the two players chase each other (Radford et al. 2016, section 4).
+    pub betas: [f64; 2],
+    /// What D is taught to answer for real pictures: 1, or a little less (one-sided label smoothing, Salimans et al.
+    /// 2016, section 3.4).
+    pub real_label: f64,
+    /// Pictures are made by an average of G's parameters over the steps, which forgets at this rate: 0 for G itself,
+    /// 0.999 for an average over about 1,000 steps.
+    pub average: f64,
+}
+
+impl Default for GanConfig {
+    fn default() -> Self {
+        GanConfig {
+            image: [1, 28, 28],
+            latent: 100,
+            hidden: vec![256, 512, 1024],
+            slope: 0.2,
+            g_lr: 2e-4,
+            d_lr: 2e-4,
+            betas: [0.5, 0.999],
+            real_label: 1.0,
+            average: 0.0,
+        }
+    }
+}
+
+/// Linear layers with leaky ReLUs between them.
+struct Mlp {
+    layers: Vec<Linear>,
+    slope: f64,
+}
+module!(Mlp { layers });
+
+impl Mlp {
+    /// Layers from each width to the next.
+    fn new(widths: &[usize], slope: f64, rng: &mut Rng) -> Mlp {
+        Mlp { layers: widths.windows(2).map(|w| Linear::new(w[0], w[1], rng)).collect(), slope }
+    }
+
+    /// x `[n, first width]` → `[n, last width]`, without a nonlinearity after the last layer.
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let (last, hidden) = self.layers.split_last().expect("an MLP has at least one layer");
+        let h = hidden.iter().fold(x.clone(), |h, layer| layer.forward(&h).leaky_relu(self.slope));
+        last.forward(&h)
+    }
+}
+
+/// z `[n, latent]` → pictures `[n, pixels]` from -1 to 1.
+pub struct Generator(Mlp);
+
+/// Pictures `[n, pixels]` → logits `[n, 1]`, above 0 where it takes them for real.
+pub struct Discriminator(Mlp);
+
+impl Generator {
+    /// The generator of a configuration.
+    pub fn new(config: &GanConfig, rng: &mut Rng) -> Generator {
+        let pixels = config.image.iter().product();
+        let widths = [&[config.latent], &config.hidden[..], &[pixels]].concat();
+        Generator(Mlp::new(&widths, config.slope, rng))
+    }
+
+    /// z `[n, latent]` → `[n, pixels]`.
+    pub fn forward(&self, z: &Tensor) -> Tensor {
+        self.0.forward(z).tanh()
+    }
+}
+
+impl Discriminator {
+    /// The discriminator of a configuration.
+    pub fn new(config: &GanConfig, rng: &mut Rng) -> Discriminator {
+        let pixels = config.image.iter().product();
+        let mut widths = [&[1], &config.hidden[..], &[pixels]].concat();
+        widths.reverse();
+        Discriminator(Mlp::new(&widths, config.slope, rng))
+    }
+
+    /// x `[n, pixels]` → `[n, 1]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.0.forward(x)
+    }
+}
+
+impl Module for Generator {
+    fn visit(&self, visitor: &mut crate::nn::Visitor) {
+        self.0.visit(visitor);
+    }
+}
+
+impl Module for Discriminator {
+    fn visit(&self, visitor: &mut crate::nn::Visitor) {
+        self.0.visit(visitor);
+    }
+}
+
+/// G, D, their optimizers, and the noise.
+pub struct Gan {
+    config: GanConfig,
+    generator: Generator,
+    discriminator: Discriminator,
+    /// The average of G over the steps, where asked for.
+    average: Option<Ema>,
+    g_opt: Adam,
+    d_opt: Adam,
+    noise: Rng,
+}
+
+impl Gan {
+    /// An untrained pair: parameters and noise are functions of `seed`.
+    ///
+    /// # Errors
+    /// When a figure of the configuration makes no sense; it is named.
+    pub fn new(config: GanConfig, seed: u64) -> Result<Gan> {
+        config.check()?;
+        let rng = Rng::seed(seed);
+        let generator = Generator::new(&config, &mut rng.split("generator"));
+        let discriminator = Discriminator::new(&config, &mut rng.split("discriminator"));
+        let [b1, b2] = config.betas;
+        let g_opt = Adam::new(generator.params(), config.g_lr).betas(b1, b2);
+        let d_opt = Adam::new(discriminator.params(), config.d_lr).betas(b1, b2);
+        let average = match config.average {
+            0.0 => None,
+            decay => Some(Ema::new(generator.state(), decay)?.ramp()),
+        };
+        Ok(Gan { generator, discriminator, average, g_opt, d_opt, noise: rng.split("noise"), config })
+    }
+}
+
+impl GanConfig {
+    fn check(&self) -> Result<()> {
+        let ranges = [
+            ("latent", self.latent as f64, 1.0..=1e6),
+            ("slope", self.slope, 0.0..=1.0),
+            ("g_lr", self.g_lr, 0.0..=f64::MAX),
+            ("d_lr", self.d_lr, 0.0..=f64::MAX),
+            ("betas[0]", self.betas[0], 0.0..=0.999_999),
+            ("betas[1]", self.betas[1], 0.0..=0.999_999_999),
+            ("real_label", self.real_label, 0.5..=1.0),
+            ("average", self.average, 0.0..=0.999_999),
+        ];
+        for (name, value, range) in ranges {
+            if !range.contains(&value) {
+                let (low, high) = range.into_inner();
+                return Err(Error::Data(format!("gan: {name} = {value} is not between {low} and {high}")));
+            }
+        }
+        if let Some(width) = self.hidden.iter().find(|w| !(1..=65_536).contains(*w)) {
+            return Err(Error::Data(format!(
+                "gan: hidden: a layer of {width} is not between 1 and 65536 wide"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Trainable for Gan {
+    fn pixels(&self) -> Pixels {
+        Pixels::Signed
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+        let n = batch.shape[0];
+        let real = Tensor::try_from_vec(batch.pixels.clone(), [n, self.config.image.iter().product()])?;
+        let (g, d, label) = (&self.generator, &self.discriminator, self.config.real_label);
+
+        let noise = self.noise.normal([n, self.config.latent]);
+        let (on_real, on_fake) = (d.forward(&real), d.forward(&g.forward(&noise).stop_grad()));
+        let taken_for_real = bce_with_logits(&on_real, &on_real.full_like(label));
+        let d_loss = taken_for_real + bce_with_logits(&on_fake, &on_fake.zeros_like());
+        self.d_opt.step(&d_loss)?;
+
+        let noise = self.noise.normal([n, self.config.latent]);
+        let on_fake = d.forward(&g.forward(&noise));
+        let g_loss = bce_with_logits(&on_fake, &on_fake.ones_like());
+        self.g_opt.step(&g_loss)?;
+        if let Some(average) = &mut self.average {
+            average.update()?;
+        }
+        Ok(vec![("d_loss", d_loss.item()?), ("g_loss", g_loss.item()?)])
+    }
+
+    fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>> {
+        let z = Rng::seed(seed).split("pictures").normal([count, self.config.latent]);
+        self.average.iter_mut().for_each(Ema::swap);
+        let x = self.generator.forward(&z);
+        self.average.iter_mut().for_each(Ema::swap);
+        let [c, h, w] = self.config.image;
+        Ok(Some(((x + 1.0) * 0.5).reshape([count, c, h, w])))
+    }
+
+    fn evaluate(&mut self, _: &Images) -> Result<Figures> {
+        Ok(Vec::new())
+    }
+
+    fn state(&self) -> Result<Checkpoint> {
+        let mut state = Checkpoint::new();
+        state.put_module("generator", &self.generator)?;
+        state.put_module("discriminator", &self.discriminator)?;
+        state.put_optimizer("generator_adam", &self.g_opt)?;
+        state.put_optimizer("discriminator_adam", &self.d_opt)?;
+        if let Some(average) = &self.average {
+            state.put_ema("generator_average", average)?;
+        }
+        state.put_rng("noise", &self.noise);
+        Ok(state)
+    }
+
+    fn load(&mut self, state: &Checkpoint) -> Result<()> {
+        let noise = state.rng("noise")?;
+        state.load_module("generator", &self.generator)?;
+        state.load_module("discriminator", &self.discriminator)?;
+        state.load_optimizer("generator_adam", &mut self.g_opt)?;
+        state.load_optimizer("discriminator_adam", &mut self.d_opt)?;
+        if let Some(average) = &mut self.average {
+            state.load_ema("generator_average", average)?;
+        }
+        self.noise = noise;
+        Ok(())
+    }
+}
