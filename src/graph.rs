@@ -258,7 +258,9 @@ pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
-        self.0
+        // The map looks at the lowest bits, to which a product carries nothing from the high bits of its factors; the
+        // bits of floats are all high.
+        self.0 ^ (self.0 >> 32)
     }
     fn write(&mut self, bytes: &[u8]) {
         for &b in bytes {

@@ -4,7 +4,7 @@
 //! that implements [`Trainable`] runs in all of them, and goes on bit for bit where it was stopped.
 
 use crate::checkpoint::Checkpoint;
-use crate::data::{Batch, Images, Pixels};
+use crate::data::{Batch, Loader, Pixels};
 use crate::{DType, Result, Tensor, set_guard};
 
 /// Named figures of a step or an evaluation, in the order in which they are shown.
@@ -28,11 +28,12 @@ pub trait Trainable {
     /// Whatever evaluation can fail with.
     fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>>;
 
-    /// Figures on pictures the model has not seen; empty for models that have none.
+    /// Figures on pictures the model has not learned from, which are one epoch of `test`; empty for models that have no
+    /// such figures.
     ///
     /// # Errors
     /// Whatever evaluation can fail with.
-    fn evaluate(&mut self, test: &Images) -> Result<Figures>;
+    fn evaluate(&mut self, test: &mut Loader) -> Result<Figures>;
 
     /// The tensors and generators that the next step depends on, and no more.
     ///

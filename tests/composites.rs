@@ -1,9 +1,16 @@
 //! Ops that are compositions: values against plain loops and against PyTorch, derivatives against differences.
 
-mod slope;
-
 use gradus::Interpolation::{Bilinear, Nearest};
+use gradus::gradcheck::check_orders;
 use gradus::{DType, Rng, Tensor, grad};
+
+/// Checks first and second derivatives of `f` along random lines.
+#[track_caller]
+fn derivatives(xs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+    if let Err(e) = check_orders(f, xs, 2, Default::default()) {
+        panic!("{e}");
+    }
+}
 
 /// `f(step * i)` for i = 0, 1, …, in f64.
 fn wave(n: usize, f: fn(f64) -> f64, step: f64) -> Vec<f64> {
@@ -232,17 +239,17 @@ fn nothing_pools_to_nothing() {
 fn derivatives_of_pooling_and_resampling() {
     let mut rng = Rng::seed(5);
     let x = [normal(&mut rng, &[2, 2, 5, 6])];
-    slope::check(&x, |x| x[0].square().max_pool2d(3, 2, 1).square());
-    slope::check(&x, |x| x[0].square().max_pool2d([5, 6], 1, [2, 3]).square());
-    slope::check(&x, |x| x[0].avg_pool2d(3, 2, 1).exp());
-    slope::check(&x, |x| x[0].avg_pool2d(2, 2, 0).exp());
-    slope::check(&x, |x| x[0].avg_pool2d(2, 3, 0).exp());
-    slope::check(&x, |x| x[0].global_max_pool().exp());
+    derivatives(&x, |x| x[0].square().max_pool2d(3, 2, 1).square());
+    derivatives(&x, |x| x[0].square().max_pool2d([5, 6], 1, [2, 3]).square());
+    derivatives(&x, |x| x[0].avg_pool2d(3, 2, 1).exp());
+    derivatives(&x, |x| x[0].avg_pool2d(2, 2, 0).exp());
+    derivatives(&x, |x| x[0].avg_pool2d(2, 3, 0).exp());
+    derivatives(&x, |x| x[0].global_max_pool().exp());
     for mode in [Nearest, Bilinear { align_corners: false }, Bilinear { align_corners: true }] {
-        slope::check(&x, |x| x[0].interpolate([10, 12], mode).exp());
-        slope::check(&x, |x| x[0].interpolate_scale(0.7, mode).exp());
+        derivatives(&x, |x| x[0].interpolate([10, 12], mode).exp());
+        derivatives(&x, |x| x[0].interpolate_scale(0.7, mode).exp());
     }
-    slope::check(&x, |x| x[0].reshape([1, 4, 5, 6]).pixel_shuffle(2).exp());
+    derivatives(&x, |x| x[0].reshape([1, 4, 5, 6]).pixel_shuffle(2).exp());
 }
 
 #[test]
@@ -252,15 +259,15 @@ fn derivatives_of_normalization() {
     let (g, b) = (normal(&mut rng, &[4]), normal(&mut rng, &[4]));
     let var = normal(&mut rng, &[4]).square() + 0.3;
     let xs = [x.clone(), g.clone(), b.clone()];
-    slope::check(&xs, |x| x[0].batch_norm(Some(&x[1]), Some(&x[2]), 1e-2).0);
-    slope::check(&xs, |x| x[0].batch_norm(None, None, 1e-2).1.unbiased_var + &x[1] * &x[2]);
-    slope::check(&xs, |x| x[0].group_norm(2, Some(&x[1]), Some(&x[2]), 1e-2));
-    slope::check(&xs, |x| x[0].instance_norm(Some(&x[1]), Some(&x[2]), 1e-2));
-    slope::check(&[x.clone(), g.clone(), var], |x| {
+    derivatives(&xs, |x| x[0].batch_norm(Some(&x[1]), Some(&x[2]), 1e-2).0);
+    derivatives(&xs, |x| x[0].batch_norm(None, None, 1e-2).1.unbiased_var + &x[1] * &x[2]);
+    derivatives(&xs, |x| x[0].group_norm(2, Some(&x[1]), Some(&x[2]), 1e-2));
+    derivatives(&xs, |x| x[0].instance_norm(Some(&x[1]), Some(&x[2]), 1e-2));
+    derivatives(&[x.clone(), g.clone(), var], |x| {
         x[0].batch_norm_eval(&x[1], &x[2], Some(&x[1]), None, 1e-2)
     });
     let (gl, bl) = (normal(&mut rng, &[2, 3]), normal(&mut rng, &[2, 3]));
-    slope::check(&[x, gl, bl], |x| x[0].layer_norm([2, 3], Some(&x[1]), Some(&x[2]), 1e-2));
+    derivatives(&[x, gl, bl], |x| x[0].layer_norm([2, 3], Some(&x[1]), Some(&x[2]), 1e-2));
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! Losses: values and gradients against PyTorch on ordinary numbers, against many-digit arithmetic on hostile ones.
 
-mod slope;
-
+use gradus::gradcheck::check_orders;
 use gradus::loss::{self, Adversarial};
 use gradus::{DType, Rng, Tensor, grad};
+
+/// Checks first and second derivatives of `f` along random lines.
+#[track_caller]
+fn derivatives(xs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {
+    if let Err(e) = check_orders(f, xs, 2, Default::default()) {
+        panic!("{e}");
+    }
+}
 
 fn wave(n: usize, f: fn(f64) -> f64, step: f64) -> Vec<f64> {
     (0..n).map(|i| f(step * i as f64)).collect()
@@ -255,20 +262,20 @@ fn derivatives_of_losses() {
         x
     };
     let xs = [normal(), normal(), normal()];
-    slope::check(&xs[..2], |x| loss::mse_elementwise(&x[0], &x[1]));
-    slope::check(&xs[..2], |x| loss::huber_elementwise(&x[0], &x[1], 0.8));
-    slope::check(&xs[..2], |x| loss::smooth_l1_elementwise(&x[0], &x[1], 0.8));
-    slope::check(&xs[..2], |x| loss::bce_elementwise(&x[0].sigmoid(), &x[1].sigmoid()));
-    slope::check(&xs[..2], |x| loss::bce_with_logits_elementwise(&x[0], &x[1]));
-    slope::check(&xs, |x| loss::bce_with_logits_weighted(&x[0], &x[1], &x[2]));
-    slope::check(&xs[..1], |x| loss::cross_entropy_elementwise(&x[0], &labels()));
-    slope::check(&xs[..2], |x| loss::cross_entropy_elementwise(&x[0], &x[1].softmax(1)));
-    slope::check(&xs[..1], |x| loss::cross_entropy_smoothed_elementwise(&x[0], &labels(), 0.3));
-    slope::check(&xs[..1], |x| loss::nll_elementwise(&x[0], &labels()).exp());
-    slope::check(&xs[..2], |x| loss::kl_div(&x[0], &x[1].exp()));
-    slope::check(&xs, |x| loss::gaussian_nll_elementwise(&x[0], &x[1], &x[2].exp(), 0.1));
+    derivatives(&xs[..2], |x| loss::mse_elementwise(&x[0], &x[1]));
+    derivatives(&xs[..2], |x| loss::huber_elementwise(&x[0], &x[1], 0.8));
+    derivatives(&xs[..2], |x| loss::smooth_l1_elementwise(&x[0], &x[1], 0.8));
+    derivatives(&xs[..2], |x| loss::bce_elementwise(&x[0].sigmoid(), &x[1].sigmoid()));
+    derivatives(&xs[..2], |x| loss::bce_with_logits_elementwise(&x[0], &x[1]));
+    derivatives(&xs, |x| loss::bce_with_logits_weighted(&x[0], &x[1], &x[2]));
+    derivatives(&xs[..1], |x| loss::cross_entropy_elementwise(&x[0], &labels()));
+    derivatives(&xs[..2], |x| loss::cross_entropy_elementwise(&x[0], &x[1].softmax(1)));
+    derivatives(&xs[..1], |x| loss::cross_entropy_smoothed_elementwise(&x[0], &labels(), 0.3));
+    derivatives(&xs[..1], |x| loss::nll_elementwise(&x[0], &labels()).exp());
+    derivatives(&xs[..2], |x| loss::kl_div(&x[0], &x[1].exp()));
+    derivatives(&xs, |x| loss::gaussian_nll_elementwise(&x[0], &x[1], &x[2].exp(), 0.1));
     for game in [Adversarial::NonSaturating, Adversarial::LeastSquares, Adversarial::Hinge] {
-        slope::check(&xs[..2], |x| game.critic(&x[0].sin(), &x[1].sin()) + game.generator(&x[1].sin()));
+        derivatives(&xs[..2], |x| game.critic(&x[0].sin(), &x[1].sin()) + game.generator(&x[1].sin()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The variational autoencoder: its formulas against numbers, what it learns, and that it goes on where it stopped.
 
-mod support;
+mod training;
 
 use gradus::data::{Images, Split, open};
 use gradus::models::coder::Layers;
@@ -8,7 +8,7 @@ use gradus::models::vae::{Observation, Posterior, Vae, VaeConfig};
 use gradus::nn::Activation;
 use gradus::train::Trainable;
 use gradus::{Rng, Tensor};
-use support::training::{batches, resumes_exactly, train};
+use training::{batches, resumes_exactly, train};
 
 fn digits() -> Split {
     open("digits:1200", 1).unwrap()

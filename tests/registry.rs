@@ -1,17 +1,18 @@
-//! The registry is complete: every public method that makes tensors has a case, or a reason in the list below.
+//! The registry is complete: every public op and loss has a case, or a reason in the list below.
 
 use gradus::Tensor;
 use gradus::ops::cases::{self, Gradient};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Public functions of `src/ops` that are no ops.
+/// Public functions of `src/ops` and `src/loss` that need no case, and why.
 const EXEMPT: [(&str, &str); 0] = [];
 
-/// The public functions in the `impl` blocks of `types` in `text`, those that macros make included.
+/// The public functions of a file: free ones, and those in the `impl` blocks of `types`, made by macros included.
 fn public_functions(text: &str, types: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     let (mut inside, mut listed) = (false, false);
+    let name = |rest: &str| rest.split(['(', '<']).next().map(str::to_string);
     for line in text.lines() {
         let code = line.trim();
         if code.is_empty() {
@@ -21,8 +22,9 @@ fn public_functions(text: &str, types: &[&str]) -> Vec<String> {
             // Blocks open and close at the margin: rustfmt sees to that.
             inside = types.iter().any(|t| line.starts_with(&format!("impl {t} {{")));
             listed = line.starts_with("methods! {");
+            found.extend(line.strip_prefix("pub fn ").and_then(name));
         } else if let Some(rest) = code.strip_prefix("pub fn ").filter(|_| inside) {
-            found.extend(rest.split(['(', '<']).next().map(str::to_string));
+            found.extend(name(rest));
         } else if listed && !code.starts_with("//") {
             // A row `method Variant;` of a macro that makes methods.
             found.extend(code.split_whitespace().next().map(str::to_string));
@@ -47,12 +49,15 @@ fn sources(dir: &Path) -> Vec<(String, String)> {
 }
 
 fn ops() -> BTreeSet<(String, String)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = sources(&source.join("ops"));
+    files.extend(sources(&source.join("loss")));
+    files.push((String::from("src/loss.rs"), std::fs::read_to_string(source.join("loss.rs")).unwrap()));
     let functions = |(file, text): (String, String)| {
-        let file = file.rsplit("src/ops/").next().unwrap_or("").to_string();
-        public_functions(&text, &["Tensor", "Rng"]).into_iter().map(move |f| (f, file.clone()))
+        let file = file.rsplit("src/").next().unwrap_or("").replace("ops/", "");
+        public_functions(&text, &["Tensor", "Rng", "Adversarial"]).into_iter().map(move |f| (f, file.clone()))
     };
-    sources(&dir).into_iter().flat_map(functions).collect()
+    files.into_iter().flat_map(functions).collect()
 }
 
 #[test]
@@ -75,7 +80,7 @@ fn every_case_is_of_a_public_op_of_its_file() {
             |f: &str| f == format!("{}.rs", row.family()) || f.starts_with(&format!("{}/", row.family()));
         assert!(
             ops.iter().any(|(op, f)| op == row.op() && file(f)),
-            "{} is not a public function of src/ops/{}.rs",
+            "{} is not a public function of {}.rs",
             row.op(),
             row.family()
         );
@@ -104,8 +109,8 @@ fn rows_have_names_of_their_own() {
 #[test]
 fn the_scan_sees_methods_however_they_are_made() {
     let text = "impl Tensor {\n    pub fn plain(&self) {\n\n    pub(crate) fn inner(&self) {\n    pub fn generic<T>(&self)\n}\n\
-                methods! {\n    /// Words.\n    made Made;\n}\nimpl Other {\n    pub fn not_this(&self) {\n}\n";
-    assert_eq!(public_functions(text, &["Tensor"]), ["plain", "generic", "made"]);
+                methods! {\n    /// Words.\n    made Made;\n}\nimpl Other {\n    pub fn not_this(&self) {\n}\npub fn free(x: f64) {\n";
+    assert_eq!(public_functions(text, &["Tensor"]), ["plain", "generic", "made", "free"]);
 }
 
 #[test]

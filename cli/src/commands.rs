@@ -4,7 +4,7 @@ use crate::args::{Args, Command, Info, Model, Sample, Train};
 use crate::output::{say, say_raw};
 use crate::picture::Pictures;
 use crate::registry::find;
-use crate::{checkpoints, models, train};
+use crate::{check, checkpoints, models, train};
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 use gradus::kernels::{par, simd};
@@ -15,9 +15,11 @@ use std::io::IsTerminal;
 pub fn run(args: Args) -> Result<()> {
     match args.command {
         None => train::run(find("gan")?, &Train::default(), &models::gan::Flags::default()),
-        Some(Command::Train { model: Model::Gan { train: args, flags } }) => {
-            train::run(find("gan")?, &args, &flags)
-        }
+        Some(Command::Train { model }) => match *model {
+            Model::Gan { train: args, flags } => train::run(find("gan")?, &args, &flags),
+            Model::Classifier { train: args, flags } => train::run(find("classifier")?, &args, &flags),
+        },
+        Some(Command::Check(args)) => check::run(&args),
         Some(Command::Sample(args)) => sample(&args),
         Some(Command::Info(args)) => info(&args),
         Some(Command::Devices) => {

@@ -175,7 +175,10 @@ fn put_over(base: &mut Table, over: Table, from: &str, section: &str) -> Result<
             (Value::Table(base), Value::Table(over)) => put_over(base, over, from, &format!("{key}."))?,
             // A whole number where a fraction may stand.
             (slot @ Value::Float(_), Value::Integer(i)) => *slot = Value::Float(i as f64),
-            (slot, value) if slot.type_str() == value.type_str() => *slot = value,
+            (slot, value) if slot.type_str() == value.type_str() => {
+                elements_like(slot, &value).with_context(|| format!("{from}: {section}{key}"))?;
+                *slot = value;
+            }
             (slot, value) => bail!(
                 "{from}: {section}{key} is {} where {} is expected, such as {slot}",
                 article(value.type_str()),
@@ -184,6 +187,18 @@ fn put_over(base: &mut Table, over: Table, from: &str, section: &str) -> Result<
         }
     }
     Ok(())
+}
+
+/// Demands that the elements of a list are what those of the default are.
+fn elements_like(default: &Value, list: &Value) -> Result<()> {
+    let (Value::Array(default), Value::Array(list)) = (default, list) else { return Ok(()) };
+    let Some(like) = default.first() else { return Ok(()) };
+    match list.iter().find(|v| v.type_str() != like.type_str()) {
+        Some(other) => {
+            bail!("{other} is {} where {} is expected", article(other.type_str()), article(like.type_str()))
+        }
+        None => Ok(()),
+    }
 }
 
 fn article(noun: &str) -> String {
@@ -227,13 +242,17 @@ mod tests {
     #[test]
     fn every_fault_of_a_file_is_named() {
         for (text, part) in [
-            ("bacth = 7", "f.toml: bacth is not known; there are batch,"),
+            ("bacth = 7", "f.toml: bacth is not known; there are model, data,"),
             ("[gan]\nlr = 1.0", "f.toml: gan.lr is not known"),
             ("batch = \"x\"", "f.toml: batch is a string where an integer is expected, such as"),
             ("\nbatch = ", "f.toml: line 2:"),
             ("batch = 0", "f.toml: batch = 0 is not between 1 and"),
             ("channels = 2", "channels = 2 is neither"),
             ("batch = -1", "f.toml:"),
+            (
+                "[gan]\nhidden = [1, \"x\"]",
+                "f.toml: gan.hidden: \"x\" is a string where an integer is expected",
+            ),
             ("gan = 3", "f.toml: gan is an integer where a table is expected"),
         ] {
             let error = crate::failure::chain(&overlaid(text).unwrap_err());

@@ -7,6 +7,7 @@
 //! ```
 
 mod args;
+mod check;
 mod checkpoints;
 mod commands;
 mod config;

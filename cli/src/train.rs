@@ -12,7 +12,7 @@ use crate::registry::{self, Kind, Setting};
 use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
 use anyhow::{Context, Result, bail};
-use gradus::data::{Images, Loader, LoaderOptions};
+use gradus::data::{Images, Loader, LoaderOptions, LoaderState};
 use gradus::train::{Figures, Stepped, Trainable, step_checked};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -23,6 +23,8 @@ use std::time::Instant;
 
 /// Pictures of a grid after each epoch.
 const GRID: usize = 64;
+/// Pictures judged at a time.
+const TEST_BATCH: usize = 500;
 
 /// Trains the model that the flags describe.
 pub fn run(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<()> {
@@ -59,16 +61,20 @@ fn resumed_config(kind: &'static Kind, file: &Path, args: &Train, flags: &impl S
     }
     let old = Draft::new(kind)?.file(file)?.finish("config")?;
     let new = Draft::new(kind)?.file(file)?.flags(&args.run, flags)?.finish("flags")?;
-    let changed: Vec<String> =
-        differences(&old, &new)?.into_iter().filter(|d| !d.starts_with("epochs: ")).collect();
+    let changed = changes(&old, &new)?;
     if !changed.is_empty() {
         bail!(
-            "{}: a resumed run keeps its options, but {} was given; only --epochs can change",
-            file.display(),
-            changed.join(", ")
+            "{}: a resumed run keeps its options, but {changed} was given; only --epochs can change",
+            file.display()
         );
     }
     Ok(new)
+}
+
+/// The differences that would change the course of a run, in words.
+fn changes(old: &Config, new: &Config) -> Result<String> {
+    let changed = differences(old, new)?.into_iter().filter(|d| !d.starts_with("epochs: "));
+    Ok(changed.collect::<Vec<_>>().join(", "))
 }
 
 /// A run in progress.
@@ -79,7 +85,8 @@ struct Session {
     shapes: Shapes,
     model: Box<dyn Trainable>,
     loader: Loader,
-    test: Option<Images>,
+    /// Goes through the pictures to be judged by, in their order.
+    test: Option<Loader>,
     dir: RunDir,
     metrics: Metrics,
     progress: Progress,
@@ -113,6 +120,9 @@ impl Session {
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
         let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
         options.pixels = model.pixels();
+        let in_order =
+            LoaderOptions { batch: TEST_BATCH, shuffle: false, drop_last: false, ..options.clone() };
+        let test = test.map(|images| Loader::new(Arc::new(images), in_order)).transpose()?;
         let name = config.run.data.clone();
         let mut loader = Loader::new(Arc::new(train), options).with_context(|| format!("data {name:?}"))?;
         // Only now, when nothing about the data or the options can be wrong any more.
@@ -124,6 +134,10 @@ impl Session {
             let from = saved.path.display().to_string();
             if saved.position.data != data {
                 bail!("{from}: was trained on other data than {name:?} holds now");
+            }
+            let changed = changes(&saved.config, &config)?;
+            if !changed.is_empty() {
+                bail!("{from}: was trained with other options than config.toml has now: {changed}");
             }
             saved.restore(model.as_mut())?;
             loader.resume(saved.position.loader).with_context(|| from)?;
@@ -193,11 +207,11 @@ impl Session {
             self.step += 1;
             let epoch = self.step.div_ceil(per_epoch);
             self.progress.step(self.step, epoch, &self.losses);
-            if self.step % self.config.run.log_every == 0 {
+            if self.step.is_multiple_of(self.config.run.log_every) {
                 let figures = self.losses.clone();
                 self.log(epoch, &figures)?;
             }
-            if self.step % per_epoch == 0 {
+            if self.step.is_multiple_of(per_epoch) {
                 self.end_of_epoch(epoch)?;
             }
         }
@@ -211,7 +225,8 @@ impl Session {
             pictures.write_png(&path)?;
             self.grid = Some((pictures, path));
         }
-        if let Some(test) = &self.test {
+        if let Some(test) = &mut self.test {
+            test.resume(LoaderState::default())?;
             self.measured = self.model.evaluate(test)?;
             let figures = self.measured.clone();
             if !figures.is_empty() {

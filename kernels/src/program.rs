@@ -16,7 +16,7 @@ pub enum Instr {
     Input(u16),
     /// Run-time parameter `.0`, the same for every element: the bits of an f64 for float types, a sign-extended
     /// integer for the others.
-    Param(u16),
+    Param(u32),
     /// A function of one register of the same type (for [`Unary::IsNan`]: result bool).
     Unary(Unary, Reg),
     /// A function of two registers of one type; comparisons give bool.
@@ -34,9 +34,9 @@ pub enum Instr {
         /// The distribution.
         kind: Random,
         /// Parameter holding the 64-bit seed (raw bits).
-        seed: u16,
+        seed: u32,
         /// Parameter holding the 64-bit number of this draw (raw bits).
-        draw: u16,
+        draw: u32,
     },
 }
 

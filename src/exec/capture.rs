@@ -43,7 +43,7 @@ pub(crate) struct Capture {
     /// Distinct numbers of the graph: constants, seeds, draw numbers.
     pub params: Vec<u64>,
     /// For each node that has some: its first parameter's position, and its second's.
-    pub param_of: Vec<[u16; 2]>,
+    pub param_of: Vec<[u32; 2]>,
     /// Whether each node's value is to be kept: 2 asked for, 1 if it is there anyway, 0 no.
     pub wanted: Vec<u8>,
     pub key: Vec<u64>,
@@ -69,7 +69,7 @@ impl Capture {
             key_at: Vec::with_capacity(found.len() + 1),
         };
         let mut uses = vec![0usize; found.len()];
-        let mut param_index: IdMap<u16> = IdMap::default();
+        let mut param_index: IdMap<u32> = IdMap::default();
         for (i, (tensor, inputs, value)) in found.iter().enumerate() {
             let inputs: Vec<u32> = inputs.as_slice().iter().map(|x| position[&x.id()]).collect();
             inputs.iter().for_each(|&x| uses[x as usize] += 1);
@@ -102,14 +102,14 @@ impl Capture {
         Some(capture)
     }
 
-    fn param(&mut self, bits: u64, index: &mut IdMap<u16>) -> u16 {
+    fn param(&mut self, bits: u64, index: &mut IdMap<u32>) -> u32 {
         *index.entry(bits).or_insert_with(|| {
             self.params.push(bits);
-            self.params.len() as u16 - 1
+            self.params.len() as u32 - 1
         })
     }
 
-    fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u16>) {
+    fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u32>) {
         let dtype = x.dtype() as u64;
         if let Role::Leaf(_) = role {
             self.key.push(255 | dtype << 8 | (x.rank() as u64) << 16);

@@ -9,6 +9,7 @@
 
 use super::plan::{Class, Ir};
 use crate::ops::Op;
+use std::collections::HashMap;
 
 /// Larger programs gain nothing and would outgrow their registers.
 const MAX_GROUP: usize = 512;
@@ -83,6 +84,7 @@ impl Fuser<'_, '_> {
     /// Pointwise nodes that only one reduction needs, through nodes that only it needs.
     fn find_prologues(&mut self) {
         let ir = self.ir;
+        let mut size = vec![0usize; self.prologue.len()];
         for i in self.computed().into_iter().rev() {
             let host = match ir.capture.op(i) {
                 Op::Reduce(..) => Some(i),
@@ -93,11 +95,14 @@ impl Fuser<'_, '_> {
                 let x = ir.same[x as usize];
                 let alone = ir.is_map(x)
                     && !self.wanted[x as usize]
+                    && size[host as usize] < MAX_GROUP
+                    // Element for element: what is read through a view must lie in memory.
                     && self.users[x as usize]
                         .iter()
-                        .all(|&(u, _)| u == host || self.prologue[u as usize] == Some(host))
+                        .all(|&(u, direct)| u == host || (direct && self.prologue[u as usize] == Some(host)))
                     && ir.capture.shape(x) == ir.capture.shape(reduced(ir, host));
-                if alone {
+                if alone && self.prologue[x as usize].is_none() {
+                    size[host as usize] += 1;
                     self.prologue[x as usize] = Some(host);
                 }
             }
@@ -137,11 +142,12 @@ impl Fuser<'_, '_> {
         }
     }
 
-    /// Joins linked nodes of one level.
+    /// Joins linked nodes of one level. What grows too large is cut in the order of creation, in which nothing
+    /// depends on anything later: pieces made otherwise could each need values of the other.
     fn join(&self, of: &mut [u32]) {
         let ir = self.ir;
-        let mut size = vec![1usize; of.len()];
-        for i in self.computed() {
+        let computed = self.computed();
+        for &i in &computed {
             if let Some(host) = self.prologue[i as usize] {
                 of[i as usize] = host;
                 continue;
@@ -154,15 +160,29 @@ impl Fuser<'_, '_> {
                     && ir.is_map(base)
                     && self.prologue[base as usize].is_none()
                     && self.level[base as usize] == self.level[i as usize];
-                let (a, b) = (root(of, i), root(of, base));
-                if linked && a != b && size[a as usize] + size[b as usize] <= MAX_GROUP {
+                if linked {
+                    let (a, b) = (root(of, i), root(of, base));
                     of[a as usize] = b;
-                    size[b as usize] += size[a as usize];
                 }
             }
         }
         for i in 0..of.len() as u32 {
             of[i as usize] = root(of, i);
+        }
+        self.cut(of, &computed);
+    }
+
+    /// Cuts groups into runs of at most [`MAX_GROUP`] nodes.
+    fn cut(&self, of: &mut [u32], computed: &[u32]) {
+        // For each group, the piece that is filling up, and how full it is.
+        let mut filling: HashMap<u32, (u32, usize)> = HashMap::new();
+        for &i in computed.iter().filter(|&&i| self.ir.is_map(i) && self.prologue[i as usize].is_none()) {
+            let (piece, size) = filling.entry(of[i as usize]).or_insert((i, 0));
+            if *size == MAX_GROUP {
+                (*piece, *size) = (i, 0);
+            }
+            *size += 1;
+            of[i as usize] = *piece;
         }
     }
 

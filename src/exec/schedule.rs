@@ -11,7 +11,7 @@ use gradus_kernels::program::{Instr, Program, Reg};
 use gradus_kernels::reduce::Reduction;
 use gradus_kernels::{DType, MAX_RANK, pointwise, reduce};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 struct Scheduler<'a, 'b> {
     ir: &'a Ir<'b>,
@@ -401,7 +401,7 @@ impl Scheduler<'_, '_> {
             }
         }
         for (t, step) in steps.iter_mut().enumerate() {
-            let mut heirs: Vec<u32> = Vec::new();
+            let mut heirs: HashSet<u32> = HashSet::new();
             let mut slots = Vec::new();
             step.kernel.slots(&mut |slot| slots.push(slot));
             slots.sort_unstable();
@@ -479,18 +479,21 @@ impl Kernel {
 
     /// A slot that ends here and whose memory `slot`, which begins here, can take over: each element of it is read
     /// only to compute the same element of `slot`.
-    fn heir(&self, slot: u32, ends: &dyn Fn(u32) -> bool, taken: &[u32]) -> Option<u32> {
+    fn heir(&self, slot: u32, ends: &dyn Fn(u32) -> bool, taken: &HashSet<u32>) -> Option<u32> {
         let Kernel::Map(step) = self else { return None };
         let dtype = step.outputs.iter().find(|(o, _)| o.place == Place::Slot(slot))?.1;
         let plain = Layout::contiguous(&step.shape);
         step.inputs.iter().find_map(|(o, d)| {
             let Place::Slot(old) = o.place else { return None };
-            let alone = step.inputs.iter().filter(|(p, _)| p.place == o.place).count() == 1;
-            let fits = o.layout.offset == 0
+            // The cheapest questions first: large groups ask them of every pair of an input and an output.
+            let free = ends(old) && !taken.contains(&old);
+            let fits = free
+                && d.size() == dtype.size()
+                && o.layout.offset == 0
                 && o.layout.is_contiguous(&step.shape)
-                && plain.is_contiguous(&step.shape)
-                && d.size() == dtype.size();
-            (alone && fits && ends(old) && !taken.contains(&old)).then_some(old)
+                && plain.is_contiguous(&step.shape);
+            let alone = || step.inputs.iter().filter(|(p, _)| p.place == o.place).count() == 1;
+            (fits && alone()).then_some(old)
         })
     }
 }

@@ -6,7 +6,7 @@
 //! Both are cross-entropies between D's logits and the answers wanted: [`bce_with_logits`].
 
 use crate::checkpoint::Checkpoint;
-use crate::data::{Batch, Images, Pixels};
+use crate::data::{Batch, Loader, Pixels};
 use crate::loss::bce_with_logits;
 use crate::nn::{Linear, Module};
 use crate::optim::{Adam, Ema};
@@ -217,7 +217,7 @@ impl Trainable for Gan {
         Ok(Some(((x + 1.0) * 0.5).reshape([count, c, h, w])))
     }
 
-    fn evaluate(&mut self, _: &Images) -> Result<Figures> {
+    fn evaluate(&mut self, _: &mut Loader) -> Result<Figures> {
         Ok(Vec::new())
     }
 

@@ -1,8 +1,10 @@
 //! Models that work out of the box; each file reads like its paper.
 //!
+//! * [`classifier`]: a small convolutional classifier.
 //! * [`gan`]: the fully connected generative adversarial network.
 //! * [`vae`]: the variational autoencoder, on the networks of [`coder`].
 
+pub mod classifier;
 pub mod coder;
 pub mod gan;
 pub mod vae;

@@ -1,8 +1,5 @@
 //! What several test programs share.
 
-#[allow(unused)]
-pub mod training;
-
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};

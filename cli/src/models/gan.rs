@@ -69,7 +69,8 @@ fn defaults() -> Result<(RunOptions, Table)> {
     // Chosen on drawn digits, 3,000 steps of 128, by eye. The usual 2e-4 for both players leaves broken strokes then.
     // Twice that is as stable; D at twice G's rate (Heusel et al. 2017) gives more kinds of digits; the average takes
     // the specks away. One-sided label smoothing (0.9) made all of it worse.
-    let options = Options { latent, hidden, slope, g_lr: 4e-4, d_lr: 8e-4, betas, real_label, average: 0.998 };
+    let options =
+        Options { latent, hidden, slope, g_lr: 4e-4, d_lr: 8e-4, betas, real_label, average: 0.998 };
     Ok((run, Table::try_from(options).context("the options of gan")?))
 }
 

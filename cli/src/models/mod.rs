@@ -1,3 +1,4 @@
 //! Each model's flags, options, defaults and how it is built.
 
+pub mod classifier;
 pub mod gan;

@@ -67,7 +67,8 @@ impl OpCase {
         OpCase { variant, ..self }
     }
 
-    /// The public name of the op: that of a method of [`Tensor`](crate::Tensor) or [`Rng`](crate::Rng).
+    /// The public name of the op: that of a method of [`Tensor`](crate::Tensor) or [`Rng`](crate::Rng), or of a
+    /// function in [`loss`](crate::loss).
     pub fn op(&self) -> &'static str {
         self.op
     }
@@ -80,7 +81,7 @@ impl OpCase {
         }
     }
 
-    /// The file in `src/ops` that defines the op.
+    /// The file in `src/ops` that defines the op, or `loss`.
     pub fn family(&self) -> &'static str {
         self.family
     }

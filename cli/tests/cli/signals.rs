@@ -1,8 +1,6 @@
 //! Signals, kills and closed pipes at any moment.
-#![cfg(unix)]
 
-mod common;
-use common::{Folder, TINY, ok, stderr};
+use crate::common::{Folder, TINY, ok, stderr};
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;

@@ -1,7 +1,6 @@
 //! Faults from outside: each ends with the right exit code and names the file or value and what is wrong with it.
 
-mod common;
-use common::{Folder, fails, ok, stdout};
+use crate::common::{Folder, fails, ok, stdout};
 use std::fs;
 
 #[test]
@@ -29,7 +28,7 @@ fn wrong_values_name_the_option() {
         ),
         (&["--data", "digits:0"], &["digits:0", "1 to 10000000"]),
         (&["--data", "digits:x"], &["digits:x", "number"]),
-        (&["--data", "mnist:none"], &["none/train-images"]),
+        (&["--data", "mnist:none"], &["mnist:none", "none: is not a folder"]),
         (&["--data", "images:none"], &["none", "cannot read the folder"]),
         (&["--data", "digits:10"], &["digits:10", "10 images do not make a batch of 16"]),
         (&["--batch", "0"], &["batch = 0 is not between 1 and"]),
@@ -66,7 +65,7 @@ fn broken_configurations_name_file_and_key() {
         (&b"bacth = 1"[..], "bacth is not known; there are model, data,"),
         (b"\n\nbatch = [", "line 3"),
         (b"batch = \"many\"", "batch is a string where an integer is expected"),
-        (b"[gan]\nhidden = [1, \"x\"]", "[gan]"),
+        (b"[gan]\nhidden = [1, \"x\"]", "gan.hidden"),
         (b"model = \"vae2\"", "vae2"),
         (b"\xff\xfe", "not UTF-8"),
     ] {
@@ -122,6 +121,9 @@ fn broken_pictures_name_the_file() {
 fn broken_mnist_names_the_file() {
     let folder = Folder::new();
     fs::create_dir(folder.join("mnist")).unwrap();
+    for name in ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
+        folder.write(&format!("mnist/{name}"), [0, 0, 8, 1, 0, 0, 0, 1, 7]);
+    }
     folder.write("mnist/train-images-idx3-ubyte", [0, 0, 8, 3, 0, 0, 0, 9]);
     let output = folder.run(&["train", "gan", "--data", "mnist:mnist", "--out", "run"]);
     fails(&output, 1, &["mnist/train-images-idx3-ubyte"]);
@@ -158,7 +160,7 @@ fn broken_checkpoints_name_the_file() {
     ok(folder.train(&["--epochs", "2", "--out", "run", "--resume"]));
     folder.write("run/checkpoint.safetensors", &damaged);
     let output = ok(folder.train(&["--epochs", "3", "--out", "run", "--resume"]));
-    let text = common::stderr(&output);
+    let text = crate::common::stderr(&output);
     assert!(text.contains("checkpoint.safetensors.previous") && text.contains("after step 4"), "{text}");
     assert!(stdout(&output).contains("12 steps"));
 }

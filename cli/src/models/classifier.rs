@@ -1,0 +1,56 @@
+//! `gradus train classifier`.
+
+use crate::config::RunOptions;
+use crate::registry::{self, Kind, Setting};
+use anyhow::{Context, Result};
+use gradus::models::classifier::{Classifier, ClassifierConfig};
+use gradus::train::Trainable;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// The classifier.
+pub const KIND: Kind = Kind { name: "classifier", defaults, build };
+
+/// The section `[classifier]`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    channels: [usize; 2],
+    hidden: usize,
+    lr: f64,
+}
+
+/// The flags of its own; the rest is for the file.
+#[derive(clap::Args, Serialize)]
+pub struct Flags {
+    /// Width of the fully connected layer
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "RATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+}
+
+fn defaults() -> Result<(RunOptions, Table)> {
+    let run = RunOptions {
+        data: "digits".into(),
+        test: String::new(),
+        epochs: 3,
+        batch: 100,
+        seed: 1,
+        size: 28,
+        channels: 1,
+        log_every: 10,
+    };
+    let ClassifierConfig { image: _, classes: _, channels, hidden, lr } = ClassifierConfig::default();
+    let options = Table::try_from(Options { channels, hidden, lr });
+    Ok((run, options.context("the options of classifier")?))
+}
+
+fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+    let Options { channels, hidden, lr } = registry::options("classifier", setting.options)?;
+    let Setting { image, classes, seed, .. } = *setting;
+    Ok(Box::new(Classifier::new(&ClassifierConfig { image, classes, channels, hidden, lr }, seed)?))
+}
