@@ -8,7 +8,7 @@ use gradus::models::vae::{Observation, Posterior, Vae, VaeConfig};
 use gradus::nn::Activation;
 use gradus::train::Trainable;
 use gradus::{Rng, Tensor};
-use training::{batches, resumes_exactly, train};
+use training::{batches, resumes_exactly, test, train};
 
 fn digits() -> Split {
     open("digits:1200", 1).unwrap()
@@ -28,15 +28,19 @@ fn all_of_four_pixels() -> Images {
 fn the_bound_on_drawn_digits_rises_above_minus_165_in_200_steps() {
     let data = digits();
     let mut vae = Vae::new(VaeConfig { lr: 3e-3, ..small() }, 1).unwrap();
-    let before = vae.bound(&data.test).unwrap().elbo();
+    let before = vae.bound(&mut test(&vae, &data.test)).unwrap().elbo();
     assert!(before < -500.0, "untrained, about 784 ln 2 nats are missing: {before}");
     train(&mut vae, &data.train, 50, 200);
-    let figures = vae.evaluate(&data.test).unwrap();
+    let figures = vae.evaluate(&mut test(&vae, &data.test)).unwrap();
     let figure = |name| figures.iter().find(|f| f.0 == name).unwrap().1;
     assert!(figure("elbo") > -165.0, "{figures:?}");
     assert!((figure("elbo") + figure("reconstruction") + figure("kl")).abs() < 1e-9);
     assert!(figure("active_units") >= 6.0, "{figures:?}");
-    assert_eq!(figures, vae.evaluate(&data.test).unwrap(), "evaluation draws the same every time");
+    assert_eq!(
+        figures,
+        vae.evaluate(&mut test(&vae, &data.test)).unwrap(),
+        "evaluation draws the same every time"
+    );
 }
 
 #[test]
@@ -45,7 +49,7 @@ fn a_convolutional_one_learns_too() {
     let layers = Layers::convolutional(&[8, 16], &[64], Activation::Relu);
     let mut vae = Vae::new(VaeConfig { layers, lr: 3e-3, ..small() }, 1).unwrap();
     train(&mut vae, &data.train, 32, 200);
-    let bound = vae.bound(&data.test).unwrap();
+    let bound = vae.bound(&mut test(&vae, &data.test)).unwrap();
     println!("{bound:?}");
     assert!(bound.elbo() > -180.0, "{bound:?}");
 }
@@ -53,12 +57,13 @@ fn a_convolutional_one_learns_too() {
 #[test]
 fn gaussian_decoders_learn_densities_of_grey() {
     let data = digits();
-    for (observation, least) in
-        [(Observation::Gaussian { deviation: 0.2 }, 0.0), (Observation::LearnedGaussian { least: 0.05 }, 200.0)]
-    {
+    for (observation, least) in [
+        (Observation::Gaussian { deviation: 0.2 }, 0.0),
+        (Observation::LearnedGaussian { least: 0.05 }, 200.0),
+    ] {
         let mut vae = Vae::new(VaeConfig { observation, lr: 2e-3, ..small() }, 1).unwrap();
         train(&mut vae, &data.train, 50, 150);
-        let bound = vae.bound(&data.test).unwrap();
+        let bound = vae.bound(&mut test(&vae, &data.test)).unwrap();
         assert!(bound.elbo() > least, "{observation:?}: {bound:?}");
     }
 }
@@ -130,12 +135,12 @@ fn the_importance_weighted_bound_tends_to_the_likelihood() {
     assert!((total - 1.0).abs() < 1e-4, "the sixteen pictures are all there are: {total}");
 
     let mean = |l: &[f64]| l.iter().sum::<f64>() / 16.0;
-    let bounds = vae.log_likelihoods(&images, 20_000).unwrap();
+    let bounds = vae.log_likelihoods(&mut test(&vae, &images), 20_000).unwrap();
     for (bound, exact) in bounds.iter().zip(&exact) {
         assert!((bound - exact).abs() < 0.02, "{bounds:?} {exact:?}");
     }
-    let few = mean(&vae.log_likelihoods(&images, 2).unwrap());
-    let elbo = vae.bound(&images).unwrap().elbo();
+    let few = mean(&vae.log_likelihoods(&mut test(&vae, &images), 2).unwrap());
+    let elbo = vae.bound(&mut test(&vae, &images)).unwrap().elbo();
     assert!(elbo < mean(&exact) && few < mean(&exact) + 0.1, "{elbo} {few} {}", mean(&exact));
 }
 
@@ -144,9 +149,9 @@ fn training_by_importance_weights_tightens_the_bound() {
     let data = digits();
     let mut vae = Vae::new(VaeConfig { samples: 5, lr: 3e-3, ..small() }, 1).unwrap();
     train(&mut vae, &data.train, 50, 60);
-    let test = data.test.slice(0..64);
-    let likelihood = vae.log_likelihoods(&test, 50).unwrap().iter().sum::<f64>() / 64.0;
-    let elbo = vae.bound(&test).unwrap().elbo();
+    let some = data.test.slice(0..64);
+    let likelihood = vae.log_likelihoods(&mut test(&vae, &some), 50).unwrap().iter().sum::<f64>() / 64.0;
+    let elbo = vae.bound(&mut test(&vae, &some)).unwrap().elbo();
     assert!(likelihood > -190.0 && elbo < likelihood, "{likelihood} {elbo}");
 }
 
@@ -156,7 +161,7 @@ fn beta_and_free_bits_trade_code_for_pixels() {
     let kl = |beta, free_bits| {
         let mut vae = Vae::new(VaeConfig { beta, free_bits, lr: 3e-3, ..small() }, 1).unwrap();
         train(&mut vae, &data.train, 50, 80);
-        vae.bound(&data.test).unwrap().kl
+        vae.bound(&mut test(&vae, &data.test)).unwrap().kl
     };
     let (plain, strict, free) = (kl(1.0, 0.0), kl(20.0, 0.0), kl(20.0, 2.0));
     assert!(strict < 0.1 * plain && free > 5.0, "{plain} {strict} {free}");
@@ -181,7 +186,8 @@ fn the_rate_falls_by_the_papers_epochs() {
     let data = digits();
     let mut vae = Vae::new(VaeConfig { anneal: true, ..small() }, 1).unwrap();
     let mut batch = batches(&vae, &data.train, 10, 1).remove(0);
-    for (epoch, stage) in [(0, 0), (1, 1), (3, 1), (4, 2), (12, 2), (13, 3), (1092, 6), (1093, 7), (9999, 7)] {
+    for (epoch, stage) in [(0, 0), (1, 1), (3, 1), (4, 2), (12, 2), (13, 3), (1092, 6), (1093, 7), (9999, 7)]
+    {
         batch.epoch = epoch;
         vae.step(&batch).unwrap();
         let lr: f64 = vae.state().unwrap().get("lr:adam").unwrap();

@@ -65,7 +65,7 @@ fn run(
         model.step(&loader.next_batch()?)?;
         training += began.elapsed().as_secs_f64();
         let Some(&(_, reference)) = expected.iter().find(|(at, _)| *at == step) else { continue };
-        let b = model.bound(&data.test)?;
+        let b = model.bound(&mut in_order(&model, &data.test)?)?;
         println!(
             "{step:8}   {:10.2} {reference:10.2}    {:+10.2}    {:14.2}  {:6.2}   {:6}   {training:7.1}",
             b.elbo(),
@@ -76,12 +76,19 @@ fn run(
         );
     }
     let tenth = every_tenth(&binarize::sbin_images(&data.test, 60_000))?;
-    let each = model.log_likelihoods(&tenth, 5000)?;
+    let each = model.log_likelihoods(&mut in_order(&model, &tenth)?, 5000)?;
     let (n, mean) = (each.len() as f64, each.iter().sum::<f64>() / each.len() as f64);
     let error = (each.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
     println!("NLL (k = 5000, every tenth test picture) {:.2} ± {error:.2}, expected {nll:.2}", -mean);
     println!("{:.1} seconds in all, {training:.1} of training", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// All pictures, as the model is tested on them.
+fn in_order(model: &Vae, images: &Images) -> Result<Loader> {
+    let pixels = model.test_pixels();
+    let options = LoaderOptions { pixels, shuffle: false, drop_last: false, ..LoaderOptions::new(500, 1) };
+    Loader::new(Arc::new(images.clone()), options)
 }
 
 /// Pictures 0, 10, 20, …: the first half of MNIST's test set comes from other writers than the second.

@@ -1,12 +1,16 @@
 //! Models that work out of the box; each file reads like its paper.
 //!
+//! * [`gan`], [`dcgan`]: generative adversarial networks, fully connected and convolutional, with the slopes of
+//!   [`penalty`].
+//! * [`ae`], [`vae`]: autoencoders, plain, denoising and variational, on the networks of [`coder`].
 //! * [`classifier`]: a small convolutional classifier.
-//! * [`gan`]: the fully connected generative adversarial network.
-//! * [`vae`]: the variational autoencoder, on the networks of [`coder`].
 
+pub mod ae;
 pub mod classifier;
 pub mod coder;
+pub mod dcgan;
 pub mod gan;
+pub mod penalty;
 pub mod vae;
 
 use crate::{Error, Result};

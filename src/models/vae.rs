@@ -18,7 +18,7 @@ pub use evaluation::Bound;
 pub use observation::Observation;
 
 use crate::checkpoint::Checkpoint;
-use crate::data::{Batch, Images, Pixels};
+use crate::data::{Batch, Images, Loader, LoaderState, Pixels};
 use crate::models::check_ranges;
 use crate::models::coder::{Decoder, Encoder, Layers, glorot};
 use crate::nn::{Activation, Linear, Module, Param};
@@ -194,7 +194,7 @@ impl Vae {
     /// # Errors
     /// When the pictures have another size.
     pub fn set_means(&mut self, train: &Images) -> Result<()> {
-        self.check_size(train)?;
+        self.check_size([train.channels, train.height, train.width])?;
         let bias = self.network.decoder.output_bias();
         let length = bias.get().numel();
         let each = (train.image_len() * self.config.observation.outputs()).div_ceil(length);
@@ -264,8 +264,14 @@ impl Vae {
         (&reconstruction + price * self.config.beta, Some([reconstruction, kl]))
     }
 
-    fn check_size(&self, images: &Images) -> Result<()> {
-        let got = [images.channels, images.height, images.width];
+    /// The pictures of a batch, `[n, pixels]`.
+    fn rows(&self, batch: &Batch) -> Result<Tensor> {
+        let [n, c, h, w] = batch.shape;
+        self.check_size([c, h, w])?;
+        Tensor::try_from_vec(batch.pixels.clone(), [n, c * h * w])
+    }
+
+    fn check_size(&self, got: [usize; 3]) -> Result<()> {
         if got != self.config.image {
             return Err(Error::Data(format!(
                 "the model is for pictures of {:?}, not {got:?}",
@@ -279,6 +285,10 @@ impl Vae {
 impl Trainable for Vae {
     fn pixels(&self) -> Pixels {
         self.config.observation.training_pixels()
+    }
+
+    fn test_pixels(&self) -> Pixels {
+        self.config.observation.test_pixels()
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Figures> {
@@ -304,7 +314,7 @@ impl Trainable for Vae {
         Ok(Some(self.decode(&z).reshape([count, c, h, w])))
     }
 
-    fn evaluate(&mut self, test: &Images) -> Result<Figures> {
+    fn evaluate(&mut self, test: &mut Loader) -> Result<Figures> {
         let bound = self.bound(test)?;
         let mut figures = vec![
             ("elbo", bound.elbo()),
@@ -313,6 +323,7 @@ impl Trainable for Vae {
             ("active_units", bound.active_units as f64),
         ];
         if self.config.test_samples > 0 {
+            test.resume(LoaderState::default())?;
             let each = self.log_likelihoods(test, self.config.test_samples)?;
             figures.push(("log_likelihood", each.iter().sum::<f64>() / each.len() as f64));
         }

@@ -22,6 +22,13 @@ pub fn train(
     batches(model, images, size, steps).iter().map(|batch| model.step(batch).unwrap()).collect()
 }
 
+/// The pictures a model is tested on.
+pub fn test(model: &impl Trainable, images: &Images) -> Loader {
+    let pixels = model.test_pixels();
+    let options = LoaderOptions { pixels, shuffle: false, drop_last: false, ..LoaderOptions::new(500, 1) };
+    Loader::new(Arc::new(images.clone()), options).unwrap()
+}
+
 /// Three steps, a state written and read into a model of another seed, and three more steps are six steps.
 pub fn resumes_exactly<M: Trainable>(new: impl Fn(u64) -> M, images: &Images, size: usize) {
     let (mut unbroken, mut first, mut second) = (new(1), new(1), new(2));

@@ -156,7 +156,8 @@ fn a_second_run_in_the_folder_is_refused() {
 fn training_stops_at_nan_and_keeps_the_last_good_checkpoint() {
     let folder = Folder::new();
     // One step an epoch: the first is saved, the second cannot be taken.
-    let args = ["train", "gan", "--data", "digits:64", "--batch", "64", "--hidden", "8,16,8", "--epochs", "5"];
+    let args =
+        ["train", "gan", "--data", "digits:64", "--batch", "64", "--hidden", "8,16,8", "--epochs", "5"];
     let output = folder.run(&[&args, ["--g-lr", "1e30", "--out", "run"].as_slice()].concat());
     fails(&output, 3, &["diverged after step 1", "src/", "shape [64,", "kept in run/checkpoint.safetensors"]);
     let good = fs::read(folder.join("run/checkpoint.safetensors")).unwrap();

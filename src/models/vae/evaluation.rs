@@ -2,9 +2,8 @@
 //! likelihood. Every figure is a function of model and pictures: the noise belongs to the evaluation, not to training.
 
 use super::Vae;
-use crate::data::{Images, Loader, LoaderOptions};
+use crate::data::Loader;
 use crate::{Result, Rng, Tensor};
-use std::sync::Arc;
 
 /// A unit of the code is in use if its mean has at least this variance over the pictures (Burda et al. 2016, section
 /// 5.1).
@@ -31,17 +30,17 @@ impl Bound {
 }
 
 impl Vae {
-    /// The bound on `images`, with one code drawn for each.
+    /// The bound on the pictures of one epoch of `test`, with one code drawn for each.
     ///
     /// # Errors
-    /// When the pictures have another size or there are none; whatever evaluation can fail with.
-    pub fn bound(&self, images: &Images) -> Result<Bound> {
+    /// When the pictures have another size or cannot be read; whatever evaluation can fail with.
+    pub fn bound(&self, test: &mut Loader) -> Result<Bound> {
         let mut noise = Rng::seed(0).split("bound");
         let (mut terms, mut n) = ([0.0; 2], 0.0);
         let latent = self.config.latent;
         let (mut sums, mut squares) = (vec![0.0; latent], vec![0.0; latent]);
-        for x in self.test_batches(images, 1000)? {
-            let x = x?;
+        for batch in test.epoch() {
+            let x = self.rows(&batch?)?;
             let posterior = self.encode(&x);
             let z = posterior.sample(&noise.normal(posterior.mean.shape()));
             let parts = [-self.log_p(&x, &z).sum(..), posterior.kl().sum(..)];
@@ -64,16 +63,15 @@ impl Vae {
 
     /// The importance-weighted bound on log p(x) with k codes drawn from q(z|x), for each picture, in nats:
     /// `log (1/k) Σ p(x|zᵢ) p(zᵢ) / q(zᵢ|x)` (Burda et al. 2016, eq. 8). It rises with k towards log p(x), and k = 5000
-    /// is what papers report. Memory does not depend on k.
+    /// is what papers report. Memory does not depend on k. One figure for each picture of one epoch of `test`.
     ///
     /// # Errors
-    /// When the pictures have another size or there are none; whatever evaluation can fail with.
-    pub fn log_likelihoods(&self, images: &Images, k: usize) -> Result<Vec<f64>> {
+    /// When the pictures have another size or cannot be read; whatever evaluation can fail with.
+    pub fn log_likelihoods(&self, test: &mut Loader, k: usize) -> Result<Vec<f64>> {
         let mut noise = Rng::seed(0).split("log_likelihoods");
-        let mut bounds = Vec::with_capacity(images.count);
-        let batch = 64;
-        for x in self.test_batches(images, batch)? {
-            let x = x?;
+        let mut bounds = Vec::new();
+        for batch in test.epoch() {
+            let x = self.rows(&batch?)?;
             let posterior = self.encode(&x);
             posterior.mean.eval()?;
             posterior.log_var.eval()?;
@@ -81,7 +79,7 @@ impl Vae {
             let mut totals = vec![f64::NEG_INFINITY; n];
             let mut left = k.max(1);
             while left > 0 {
-                let draws = left.min(ROWS / batch);
+                let draws = left.min((ROWS / n).max(1));
                 let noise = noise.normal([draws, n, self.config.latent]);
                 let sums = self.log_weights(&x, &posterior, &noise).logsumexp(0).to_vec::<f32>()?;
                 totals.iter_mut().zip(sums).for_each(|(t, s)| *t = log_add_exp(*t, f64::from(s)));
@@ -90,24 +88,6 @@ impl Vae {
             bounds.extend(totals.iter().map(|t| t - (k.max(1) as f64).ln()));
         }
         Ok(bounds)
-    }
-
-    /// The pictures as the observation wants them for testing, in batches `[n, pixels]`.
-    fn test_batches(&self, images: &Images, batch: usize) -> Result<impl Iterator<Item = Result<Tensor>>> {
-        self.check_size(images)?;
-        let options = LoaderOptions {
-            shuffle: false,
-            drop_last: false,
-            pixels: self.config.observation.test_pixels(),
-            ..LoaderOptions::new(batch, 0)
-        };
-        let mut loader = Loader::new(Arc::new(images.clone()), options)?;
-        let batches = loader.batches_per_epoch();
-        Ok((0..batches).map(move |_| {
-            let batch = loader.next_batch()?;
-            let [n, c, h, w] = batch.shape;
-            Tensor::try_from_vec(batch.pixels, [n, c * h * w])
-        }))
     }
 }
 
