@@ -29,7 +29,7 @@ pub fn gradient_penalty(
     let mut each = vec![1; real.rank()];
     each[0] = real.shape()[0];
     let along = rng.uniform_of(each, real.dtype());
-    let between = (real * &along + fake * (1.0 - &along)).stop_grad();
+    let between = real * &along + fake.stop_grad() * (1.0 - &along);
     (slopes(critic, &between) - 1.0).square().mean(..)
 }
 
