@@ -4,6 +4,7 @@
 use crate::{Error, Result};
 use gradus_kernels::gemm::{Gemm, gemm};
 use gradus_kernels::par;
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// Mean and covariance of rows that come in pieces.
@@ -111,6 +112,39 @@ fn axpy(factor: f64, x: &[f64], y: &mut [f64]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += factor * x);
 }
 
+/// `f` of 0..n in pieces, on all threads; the results come in order, whatever the number of threads.
+pub(crate) fn map_pieces<T: Send>(
+    n: usize,
+    piece: usize,
+    f: impl Fn(Range<usize>) -> T + Sync + Send,
+) -> Vec<T> {
+    let slots: Vec<Mutex<Option<T>>> = (0..n.div_ceil(piece)).map(|_| Mutex::new(None)).collect();
+    par::for_each(slots.len(), |p| {
+        let made = f(p * piece..n.min((p + 1) * piece));
+        *slots[p].lock().unwrap_or_else(|e| e.into_inner()) = Some(made);
+    });
+    // Every task ran: a panic in one would have come out of the loop above.
+    slots.into_iter().filter_map(|s| s.into_inner().unwrap_or_else(|e| e.into_inner())).collect()
+}
+
+/// The product `a bᵀ` of `[m, k]` and `[n, k]`: `[m, n]`, of the products of their rows.
+///
+/// # Panics
+/// If the slices are not whole rows of `k` numbers.
+#[track_caller]
+pub fn row_products(a: &[f64], b: &[f64], k: usize) -> Vec<f64> {
+    assert!(
+        k > 0 && a.len().is_multiple_of(k) && b.len().is_multiple_of(k),
+        "{} and {} numbers are no rows of {k}",
+        a.len(),
+        b.len()
+    );
+    let (m, n) = (a.len() / k, b.len() / k);
+    let mut c = vec![0.0; m * n];
+    gemm(&Gemm { m, n, k, a: [k as isize, 1], b: [1, k as isize], batch: vec![] }, a, b, &mut c);
+    c
+}
+
 /// Eigenvalues, ascending, and orthonormal eigenvectors of a symmetric matrix.
 #[derive(Debug, Clone)]
 pub struct Eigen {
@@ -148,6 +182,29 @@ pub fn symmetric_eigen(a: &[f64], n: usize) -> Result<Eigen> {
     order.sort_by(|&i, &j| d[i].total_cmp(&d[j]));
     let vectors = order.iter().flat_map(|&i| vectors[i * n..(i + 1) * n].to_vec()).collect();
     Ok(Eigen { values: order.iter().map(|&i| d[i]).collect(), vectors })
+}
+
+/// The symmetric, positive semidefinite S with S S = `a`, by the eigenvectors of the symmetric `n` x `n` matrix `a`, of
+/// which the upper triangle is read. Eigenvalues below 0, which rounding makes of zeros, count as 0.
+///
+/// # Errors
+/// As [`symmetric_eigen`].
+///
+/// # Panics
+/// If `a` does not have `n * n` entries.
+#[track_caller]
+pub fn symmetric_sqrt(a: &[f64], n: usize) -> Result<Vec<f64>> {
+    let Eigen { values, mut vectors } = symmetric_eigen(a, n)?;
+    if n == 0 {
+        return Ok(vec![]);
+    }
+    // The sum of sqrt(value) v vᵀ is that of w wᵀ with w = v times the fourth root.
+    for (v, value) in vectors.chunks_exact_mut(n).zip(values) {
+        let root = value.max(0.0).sqrt().sqrt();
+        v.iter_mut().for_each(|x| *x *= root);
+    }
+    let columns: Vec<f64> = (0..n * n).map(|k| vectors[k % n * n + k / n]).collect();
+    Ok(row_products(&columns, &columns, n))
 }
 
 /// Reduces the full symmetric `a` to a diagonal and an off-diagonal by reflections I - scale v v^T. Vector k, which
