@@ -282,11 +282,29 @@ fn why_unreached(y: &Tensor, missing: &[&Tensor]) -> String {
             gone.node().site
         );
     }
-    let reached = |x: &Tensor| connected.iter().any(|c| c.id() == x.id());
-    if !missing.iter().any(|x| reached(x)) {
+    if let Some(constant) =
+        missing.iter().find(|x| !x.node().has_history() && !x.node().is_released() && x.dtype().is_float())
+    {
+        return format!(
+            "; the {} made at {} comes from constants alone, and no gradient is followed to those: give it values of \
+             its own, with Tensor::from_vec or as a parameter",
+            describe(constant),
+            constant.node().site
+        );
+    }
+    // Oldest first: whether a node depends on what is missing is known before its users ask.
+    let mut dependent: IdMap<()> = missing.iter().map(|x| (x.id(), ())).collect();
+    let mut on_the_way = Vec::new();
+    for x in &connected {
+        if x.node().inputs().as_slice().iter().any(|i| dependent.contains_key(&i.id())) {
+            dependent.insert(x.id(), ());
+            on_the_way.push(x);
+        }
+    }
+    if !connected.iter().any(|x| missing.iter().any(|m| m.id() == x.id())) {
         return String::from("; it is not part of the expression");
     }
-    match connected.iter().rev().find_map(|x| x.node().op.blocks().map(|why| (x, why))) {
+    match on_the_way.into_iter().rev().find_map(|x| blocked(x).map(|why| (x, why))) {
         Some((x, why)) => format!(
             "; the way goes through {} at {}, which passes no gradient: {why}",
             x.node().op.name(),
@@ -294,4 +312,11 @@ fn why_unreached(y: &Tensor, missing: &[&Tensor]) -> String {
         ),
         None => String::new(),
     }
+}
+
+/// Why no gradient passes a node.
+fn blocked(x: &Tensor) -> Option<&'static str> {
+    let floats = x.node().inputs().as_slice().iter().any(|x| x.dtype().is_float());
+    let discrete = (floats && !x.dtype().is_float()).then_some(crate::ops::INTEGER_RESULT);
+    x.node().op.blocks().or(discrete)
 }

@@ -6,6 +6,7 @@ use crate::graph::{IdMap, Inputs};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use std::collections::HashSet;
 
 /// Which values to keep, besides those asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +89,12 @@ impl Capture {
         for root in pending {
             capture.wanted[position[&root.id()] as usize] = 2;
         }
+        let inside = capture.inside_checkpoints();
         for i in 0..capture.nodes.len() {
             // Handles on a node inside this capture: `found`, `nodes`, and one for each use in the graph and its copy.
             let held = || found[i].0.handles() > 2 + 2 * uses[i];
-            if capture.wanted[i] == 0 && (keep == Keep::All || (keep == Keep::Held && held())) {
+            let optional = capture.wanted[i] == 0 && !inside[i];
+            if optional && (keep == Keep::All || (keep == Keep::Held && held())) {
                 capture.wanted[i] = 1;
             }
         }
@@ -100,6 +103,27 @@ impl Capture {
             capture.key.push(bits);
         }
         Some(capture)
+    }
+
+    /// The nodes of checkpoints' segments: their values are to be computed again, so they are not kept for later.
+    fn inside_checkpoints(&self) -> Vec<bool> {
+        let mut inside = vec![false; self.nodes.len()];
+        // Newest first, so that the outermost of nested segments marks the others.
+        for node in self.nodes.iter().rev() {
+            let (Op::Checkpoint, Some((&end, given))) = (&node.tensor.node().op, node.inputs.split_first())
+            else {
+                continue;
+            };
+            let given: HashSet<u32> = given.iter().copied().collect();
+            let mut stack = vec![end];
+            while let Some(i) = stack.pop() {
+                if !inside[i as usize] && !given.contains(&i) {
+                    inside[i as usize] = true;
+                    stack.extend(&self.nodes[i as usize].inputs);
+                }
+            }
+        }
+        inside
     }
 
     fn param(&mut self, bits: u64, index: &mut IdMap<u32>) -> u32 {
