@@ -13,5 +13,5 @@ const EXPECTED: &[(u64, f64)] =
 pub fn deep(data: &Split, seed: u64, steps: u64) -> Result<()> {
     let config = AeConfig { image: super::image(&data.train), steps, ..AeConfig::deep() };
     let model = Autoencoder::new(config, seed)?;
-    super::run(model, data, (seed, 100, steps), "squared_error", EXPECTED).map(drop)
+    super::run(model, data, (seed, 100, steps), "squared_error", EXPECTED, super::evaluate).map(drop)
 }

@@ -1,33 +1,38 @@
 //! Trains a model by a published or measured protocol and prints its figures beside those expected.
 //!
-//! `cargo run --release --example reference -- vae mnist:FOLDER [SEED] [STEPS]`
+//! `cargo run --release --example reference -- vae mnist:FOLDER [SEED [STEPS [FEATURE_NET]]]`
 //!
 //! The protocols are `vae`, `burda`, `ae`, `dcgan` and `constrained`; each is described where it stands in this folder.
 //! Data are named as in [`gradus::data::open`]; the figures expected are those of MNIST.
+//! The feature net, for the distances of generated pictures, is a file for [`gradus::metrics::FeatureNet::load`].
 
 mod ae;
 mod dcgan;
 mod vae;
 
 use gradus::data::{self, Images, Loader, LoaderOptions, Split};
-use gradus::train::Trainable;
+use gradus::train::{Figures, Trainable};
 use gradus::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What data, seed and number of steps are given to.
+type Protocol = fn(&Split, u64, u64) -> Result<()>;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize, default| args.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
     let seed = number(2, 1);
-    let (protocol, steps): (fn(&Split, u64, u64) -> Result<()>, u64) = match args.first().map(String::as_str)
-    {
+    let (protocol, steps): (Protocol, u64) = match args.first().map(String::as_str) {
         Some("vae") => (vae::vae, 13_800),
         Some("burda") => (vae::burda, 60_000),
         Some("ae") => (ae::deep, 24_000),
         Some("dcgan") => (dcgan::dcgan, 5_000),
         Some("constrained") => (dcgan::constrained, 5_000),
         _ => {
-            eprintln!("usage: reference vae|burda|ae|dcgan|constrained mnist:FOLDER|digits [SEED] [STEPS]");
+            eprintln!(
+                "usage: reference vae|burda|ae|dcgan|constrained mnist:FOLDER|digits [SEED [STEPS [FEATURE_NET]]]"
+            );
             std::process::exit(2);
         }
     };
@@ -46,7 +51,13 @@ fn in_order(model: &impl Trainable, images: &Images) -> Result<Loader> {
     Loader::new(Arc::new(images.clone()), options)
 }
 
-/// Trains, and at each step of `expected` and at the last one prints the test figures, and how far the one called
+/// A model's own test figures.
+fn evaluate<M: Trainable>(model: &mut M, data: &Split) -> Result<Figures> {
+    let mut test = in_order(model, &data.test)?;
+    model.evaluate(&mut test)
+}
+
+/// Trains, and at each step of `expected` and at the last one prints what `measure` finds, and how far the figure called
 /// `name` is from what is expected.
 fn run<M: Trainable>(
     mut model: M,
@@ -54,6 +65,7 @@ fn run<M: Trainable>(
     (seed, batch, steps): (u64, usize, u64),
     name: &str,
     expected: &[(u64, f64)],
+    mut measure: impl FnMut(&mut M, &Split) -> Result<Figures>,
 ) -> Result<M> {
     let options = LoaderOptions { pixels: model.pixels(), ..LoaderOptions::new(batch, seed) };
     let mut loader = Loader::new(Arc::new(data.train.clone()), options)?;
@@ -69,7 +81,7 @@ fn run<M: Trainable>(
         if reference.is_none() && step != steps && !(expected.is_empty() && step % 500 == 0) {
             continue;
         }
-        let measured = model.evaluate(&mut in_order(&model, &data.test)?)?;
+        let measured = measure(&mut model, data)?;
         let list: Vec<String> = measured.iter().chain(&losses).map(|(n, v)| format!("{n} {v:.3}")).collect();
         print!("{step:6} steps, {training:6.1} s: {}", list.join("  "));
         match (reference, measured.iter().find(|f| f.0 == name)) {

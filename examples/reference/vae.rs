@@ -32,14 +32,14 @@ const BURDA: &[(u64, f64)] = &[
 /// 784-400-20-400-784 with ReLUs, Adam 1e-3, batches of 100.
 pub fn vae(data: &Split, seed: u64, steps: u64) -> Result<()> {
     let model = Vae::new(VaeConfig { image: super::image(&data.train), ..VaeConfig::default() }, seed)?;
-    likelihood(super::run(model, data, (seed, 100, steps), "elbo", VAE)?, data, 94.10)
+    likelihood(super::run(model, data, (seed, 100, steps), "elbo", VAE, super::evaluate)?, data, 94.10)
 }
 
 /// 784-200-200-50 with tanh, the first 20 of the paper's 3,280 epochs unless told otherwise.
 pub fn burda(data: &Split, seed: u64, steps: u64) -> Result<()> {
     let mut model = Vae::new(VaeConfig { image: super::image(&data.train), ..VaeConfig::burda() }, seed)?;
     model.set_means(&data.train)?;
-    likelihood(super::run(model, data, (seed, 20, steps), "elbo", BURDA)?, data, 93.28)
+    likelihood(super::run(model, data, (seed, 20, steps), "elbo", BURDA, super::evaluate)?, data, 93.28)
 }
 
 /// The importance-weighted bound with 5,000 codes for every tenth test picture.
