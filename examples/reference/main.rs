@@ -82,8 +82,10 @@ fn run<M: Trainable>(
             continue;
         }
         let measured = measure(&mut model, data)?;
-        let list: Vec<String> = measured.iter().chain(&losses).map(|(n, v)| format!("{n} {v:.3}")).collect();
-        print!("{step:6} steps, {training:6.1} s: {}", list.join("  "));
+        let list = |figures: &Figures| -> String {
+            figures.iter().map(|(name, value)| format!("  {name} {value:.3}")).collect()
+        };
+        print!("{step:6} steps, {training:6.1} s:{}  | training:{}", list(&measured), list(&losses));
         match (reference, measured.iter().find(|f| f.0 == name)) {
             (Some((_, e)), Some((_, m))) => println!("  | expected {name} {e:.2}, off by {:+.2}", m - e),
             _ => println!(),
