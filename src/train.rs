@@ -15,6 +15,12 @@ pub trait Trainable {
     /// What the model wants made of the bytes of a picture.
     fn pixels(&self) -> Pixels;
 
+    /// What the model wants made of the bytes of the pictures it is tested on. Where training draws bits anew at each
+    /// visit, tests should have the same ones for everyone.
+    fn test_pixels(&self) -> Pixels {
+        self.pixels()
+    }
+
     /// Learns from one batch and returns the losses, by name.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::models::{classifier, gan};
+use crate::models::{ae, classifier, dcgan, gan, vae};
 use clap::{Args as Group, Parser, Subcommand};
 use clap_complete::Shell;
 use serde::Serialize;
@@ -100,6 +100,55 @@ checkpoint.safetensors and checkpoint.safetensors.previous.")]
         train: Train,
         #[command(flatten)]
         flags: gan::Flags,
+    },
+    /// A deep convolutional generative adversarial network (Radford et al. 2016)
+    #[command(after_help = "\
+Examples:
+  gradus train dcgan --data mnist:data/mnist
+  gradus train dcgan --data images:photos --size 64 --channels 3
+  gradus train dcgan --loss wasserstein --penalty gradient --normalization layer --critic-steps 5
+  gradus train dcgan --loss hinge --normalization spectral
+
+Pictures must be 4 or 7 times a power of two pixels square: 16, 28, 32, 64 …
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,
+checkpoint.safetensors and checkpoint.safetensors.previous.")]
+    Dcgan {
+        #[command(flatten)]
+        train: Train,
+        #[command(flatten)]
+        flags: dcgan::Flags,
+    },
+    /// An autoencoder, plain (Hinton & Salakhutdinov 2006) or denoising (Vincent et al. 2008)
+    #[command(after_help = "\
+Examples:
+  gradus train ae --data mnist:data/mnist
+  gradus train ae --hidden 1000,500,250 --code 30 --code-activation none --objective squared-error
+  gradus train ae --corruption masking --noise 0.5
+  gradus train ae --channels 32,64 --hidden 128
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, checkpoint.safetensors and
+checkpoint.safetensors.previous.")]
+    Ae {
+        #[command(flatten)]
+        train: Train,
+        #[command(flatten)]
+        flags: ae::Flags,
+    },
+    /// A variational autoencoder (Kingma & Welling 2014)
+    #[command(after_help = "\
+Examples:
+  gradus train vae --data mnist:data/mnist --epochs 23
+  gradus train vae --latent 50 --hidden 200,200 --activation tanh --batch 20
+  gradus train vae --channels 32,64 --hidden 256 --beta 4
+  gradus train vae --observation gaussian --deviation 0.2
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,
+checkpoint.safetensors and checkpoint.safetensors.previous.")]
+    Vae {
+        #[command(flatten)]
+        train: Train,
+        #[command(flatten)]
+        flags: vae::Flags,
     },
     /// A small convolutional classifier
     #[command(after_help = "\

@@ -17,6 +17,9 @@ pub fn run(args: Args) -> Result<()> {
         None => train::run(find("gan")?, &Train::default(), &models::gan::Flags::default()),
         Some(Command::Train { model }) => match *model {
             Model::Gan { train: args, flags } => train::run(find("gan")?, &args, &flags),
+            Model::Dcgan { train: args, flags } => train::run(find("dcgan")?, &args, &flags),
+            Model::Ae { train: args, flags } => train::run(find("ae")?, &args, &flags),
+            Model::Vae { train: args, flags } => train::run(find("vae")?, &args, &flags),
             Model::Classifier { train: args, flags } => train::run(find("classifier")?, &args, &flags),
         },
         Some(Command::Check(args)) => check::run(&args),

@@ -1,7 +1,7 @@
 //! The models that can be trained. A new one is a file in `models/`, a row here and a variant in `args.rs`.
 
 use crate::config::RunOptions;
-use crate::models::{classifier, gan};
+use crate::models::{ae, classifier, dcgan, gan, vae};
 use anyhow::{Result, bail};
 use gradus::train::Trainable;
 use toml::Table;
@@ -28,7 +28,7 @@ pub struct Setting<'a> {
 }
 
 /// All of them.
-pub const KINDS: &[Kind] = &[gan::KIND, classifier::KIND];
+pub const KINDS: &[Kind] = &[gan::KIND, dcgan::KIND, ae::KIND, vae::KIND, classifier::KIND];
 
 /// The model of that name.
 pub fn find(name: &str) -> Result<&'static Kind> {

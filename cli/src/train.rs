@@ -120,8 +120,13 @@ impl Session {
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
         let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
         options.pixels = model.pixels();
-        let in_order =
-            LoaderOptions { batch: TEST_BATCH, shuffle: false, drop_last: false, ..options.clone() };
+        let in_order = LoaderOptions {
+            batch: TEST_BATCH,
+            shuffle: false,
+            drop_last: false,
+            pixels: model.test_pixels(),
+            ..options.clone()
+        };
         let test = test.map(|images| Loader::new(Arc::new(images), in_order)).transpose()?;
         let name = config.run.data.clone();
         let mut loader = Loader::new(Arc::new(train), options).with_context(|| format!("data {name:?}"))?;

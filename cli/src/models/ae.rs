@@ -1,0 +1,139 @@
+//! `gradus train ae`.
+
+use super::layers::Nonlinearity;
+use crate::config::RunOptions;
+use crate::registry::{self, Kind, Setting};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use gradus::models::ae::{AeConfig, Autoencoder, Corruption, Objective};
+use gradus::train::Trainable;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Autoencoders.
+pub const KIND: Kind = Kind { name: "ae", defaults, build };
+
+/// What is made small.
+#[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Goal {
+    CrossEntropy,
+    SquaredError,
+}
+
+/// What is done to pictures first.
+#[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Noise {
+    None,
+    Masking,
+    Gaussian,
+    SaltAndPepper,
+}
+
+/// The section `[ae]`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    code: usize,
+    channels: Vec<usize>,
+    hidden: Vec<usize>,
+    activation: Nonlinearity,
+    code_activation: Nonlinearity,
+    objective: Goal,
+    corruption: Noise,
+    noise: f64,
+    lr: f64,
+    decay_steps: u64,
+}
+
+/// The flags of its own; the rest is for the file.
+#[derive(clap::Args, Serialize)]
+pub struct Flags {
+    /// Length of the code
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<usize>,
+    /// Channels of convolutions that halve the picture, before the other layers
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<Vec<usize>>,
+    /// Widths of the encoder's layers; the decoder has them in reverse
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<Vec<usize>>,
+    /// What follows the code
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code_activation: Option<Nonlinearity>,
+    /// What is made small
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objective: Option<Goal>,
+    /// What is done to pictures before the encoder sees them
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corruption: Option<Noise>,
+    /// How much of it: a share of pixels, or a standard deviation
+    #[arg(long, value_name = "AMOUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    noise: Option<f64>,
+    /// Learning rate
+    #[arg(long, value_name = "RATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+    /// Steps over which the rate falls to 0; 0: it stays
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decay_steps: Option<u64>,
+}
+
+fn defaults() -> Result<(RunOptions, Table)> {
+    let run = RunOptions {
+        data: "digits".into(),
+        test: String::new(),
+        epochs: 10,
+        batch: 128,
+        seed: 1,
+        size: 28,
+        channels: 1,
+        log_every: 10,
+    };
+    let AeConfig { code, layers, lr, steps, .. } = AeConfig::default();
+    let options = Options {
+        code,
+        channels: layers.channels,
+        hidden: layers.hidden,
+        activation: Nonlinearity::Relu,
+        code_activation: Nonlinearity::Relu,
+        objective: Goal::CrossEntropy,
+        corruption: Noise::None,
+        noise: 0.3,
+        lr,
+        decay_steps: steps,
+    };
+    Ok((run, Table::try_from(options).context("the options of ae")?))
+}
+
+fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+    let o: Options = registry::options("ae", setting.options)?;
+    let config = AeConfig {
+        image: setting.image,
+        code: o.code,
+        layers: o.activation.layers(o.channels, o.hidden).context("[ae]")?,
+        code_activation: o.code_activation.activation(),
+        objective: match o.objective {
+            Goal::CrossEntropy => Objective::CrossEntropy,
+            Goal::SquaredError => Objective::SquaredError,
+        },
+        corruption: match o.corruption {
+            Noise::None => Corruption::None,
+            Noise::Masking => Corruption::Masking(o.noise),
+            Noise::Gaussian => Corruption::Gaussian(o.noise),
+            Noise::SaltAndPepper => Corruption::SaltAndPepper(o.noise),
+        },
+        lr: o.lr,
+        steps: o.decay_steps,
+    };
+    Ok(Box::new(Autoencoder::new(config, setting.seed)?))
+}

@@ -1,0 +1,150 @@
+//! `gradus train vae`.
+
+use super::layers::Nonlinearity;
+use crate::config::RunOptions;
+use crate::registry::{self, Kind, Setting};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use gradus::models::vae::{Observation, Vae, VaeConfig};
+use gradus::train::Trainable;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// The variational autoencoder.
+pub const KIND: Kind = Kind { name: "vae", defaults, build };
+
+/// What the decoder says of pixels.
+#[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Pixels {
+    /// Black or white
+    Bernoulli,
+    /// Normal, with the deviation given
+    Gaussian,
+    /// Normal, with deviations learned that are at least the one given
+    LearnedGaussian,
+}
+
+/// The section `[vae]`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    latent: usize,
+    channels: Vec<usize>,
+    hidden: Vec<usize>,
+    activation: Nonlinearity,
+    observation: Pixels,
+    deviation: f64,
+    beta: f64,
+    free_bits: f64,
+    samples: usize,
+    glorot: bool,
+    lr: f64,
+    anneal: bool,
+    eps: f64,
+    test_samples: usize,
+}
+
+/// The flags of its own; the rest is for the file.
+#[derive(clap::Args, Serialize)]
+pub struct Flags {
+    /// Length of the code
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latent: Option<usize>,
+    /// Channels of convolutions that halve the picture, before the other layers
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<Vec<usize>>,
+    /// Widths of the encoder's layers; the decoder has them in reverse
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<Vec<usize>>,
+    /// What follows them
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activation: Option<Nonlinearity>,
+    /// What the decoder says of pixels
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observation: Option<Pixels>,
+    /// The standard deviation of normal pixels, or the least one
+    #[arg(long, value_name = "SIGMA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deviation: Option<f64>,
+    /// What the KL term is multiplied by
+    #[arg(long, value_name = "FACTOR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beta: Option<f64>,
+    /// Nats of KL that each unit of the code has for free
+    #[arg(long, value_name = "NATS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_bits: Option<f64>,
+    /// Codes drawn for each picture; more than 1 trains by the importance-weighted bound
+    #[arg(long, value_name = "K")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "RATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+    /// Codes drawn for each test picture to estimate its likelihood, after each epoch; 0: no estimate
+    #[arg(long, value_name = "K")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_samples: Option<usize>,
+}
+
+fn defaults() -> Result<(RunOptions, Table)> {
+    let run = RunOptions {
+        data: "digits".into(),
+        test: String::new(),
+        epochs: 10,
+        batch: 100,
+        seed: 1,
+        size: 28,
+        channels: 1,
+        log_every: 10,
+    };
+    let VaeConfig { latent, layers, beta, free_bits, samples, glorot, lr, anneal, eps, test_samples, .. } =
+        VaeConfig::default();
+    let options = Options {
+        latent,
+        channels: layers.channels,
+        hidden: layers.hidden,
+        activation: Nonlinearity::Relu,
+        observation: Pixels::Bernoulli,
+        deviation: 0.1,
+        beta,
+        free_bits,
+        samples,
+        glorot,
+        lr,
+        anneal,
+        eps,
+        test_samples,
+    };
+    Ok((run, Table::try_from(options).context("the options of vae")?))
+}
+
+fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+    let o: Options = registry::options("vae", setting.options)?;
+    let config = VaeConfig {
+        image: setting.image,
+        latent: o.latent,
+        layers: o.activation.layers(o.channels, o.hidden).context("[vae]")?,
+        observation: match o.observation {
+            Pixels::Bernoulli => Observation::Bernoulli,
+            Pixels::Gaussian => Observation::Gaussian { deviation: o.deviation },
+            Pixels::LearnedGaussian => Observation::LearnedGaussian { least: o.deviation },
+        },
+        beta: o.beta,
+        free_bits: o.free_bits,
+        samples: o.samples,
+        glorot: o.glorot,
+        lr: o.lr,
+        anneal: o.anneal,
+        eps: o.eps,
+        test_samples: o.test_samples,
+    };
+    Ok(Box::new(Vae::new(config, setting.seed)?))
+}
