@@ -116,7 +116,7 @@ impl Node {
         let mut state = self.state();
         state.value = Some(value);
         self.depth.store(0, Ordering::Relaxed);
-        if !self.has_history() {
+        if !self.has_history() || matches!(self.op, Op::StopGrad) {
             let inputs = std::mem::take(&mut state.inputs);
             drop(state);
             drop(inputs);
@@ -195,8 +195,8 @@ impl Tensor {
             depth = depth.max(x.node().depth.load(Ordering::Relaxed));
         }
         let history = match op {
-            Op::Leaf | Op::Random { .. } | Op::After => true,
-            Op::StopGrad => false,
+            // What stop_grad gives is a leaf to those above it: a gradient for it can be asked, none goes on below.
+            Op::Leaf | Op::Random { .. } | Op::After | Op::StopGrad => true,
             _ => history && dtype.is_float(),
         };
         let depth = if matches!(op, Op::Leaf) { 0 } else { depth + 1 };

@@ -124,7 +124,7 @@ Examples:
   gradus train ae --data mnist:data/mnist
   gradus train ae --hidden 1000,500,250 --code 30 --code-activation none --objective squared-error
   gradus train ae --corruption masking --noise 0.5
-  gradus train ae --channels 32,64 --hidden 128
+  gradus train ae --conv 32,64 --hidden 128
 
 The folder of the run (--out) gets config.toml, metrics.jsonl, checkpoint.safetensors and
 checkpoint.safetensors.previous.")]
@@ -139,7 +139,7 @@ checkpoint.safetensors.previous.")]
 Examples:
   gradus train vae --data mnist:data/mnist --epochs 23
   gradus train vae --latent 50 --hidden 200,200 --activation tanh --batch 20
-  gradus train vae --channels 32,64 --hidden 256 --beta 4
+  gradus train vae --conv 32,64 --hidden 256 --beta 4
   gradus train vae --observation gaussian --deviation 0.2
 
 The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,

@@ -36,7 +36,7 @@ enum Noise {
 #[serde(deny_unknown_fields)]
 struct Options {
     code: usize,
-    channels: Vec<usize>,
+    conv: Vec<usize>,
     hidden: Vec<usize>,
     activation: Nonlinearity,
     code_activation: Nonlinearity,
@@ -57,7 +57,7 @@ pub struct Flags {
     /// Channels of convolutions that halve the picture, before the other layers
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<usize>>,
+    conv: Option<Vec<usize>>,
     /// Widths of the encoder's layers; the decoder has them in reverse
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ fn defaults() -> Result<(RunOptions, Table)> {
     let AeConfig { code, layers, lr, steps, .. } = AeConfig::default();
     let options = Options {
         code,
-        channels: layers.channels,
+        conv: layers.channels,
         hidden: layers.hidden,
         activation: Nonlinearity::Relu,
         code_activation: Nonlinearity::Relu,
@@ -120,7 +120,7 @@ fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
     let config = AeConfig {
         image: setting.image,
         code: o.code,
-        layers: o.activation.layers(o.channels, o.hidden).context("[ae]")?,
+        layers: o.activation.layers(o.conv, o.hidden).context("[ae]")?,
         code_activation: o.code_activation.activation(),
         objective: match o.objective {
             Goal::CrossEntropy => Objective::CrossEntropy,

@@ -30,7 +30,7 @@ enum Pixels {
 #[serde(deny_unknown_fields)]
 struct Options {
     latent: usize,
-    channels: Vec<usize>,
+    conv: Vec<usize>,
     hidden: Vec<usize>,
     activation: Nonlinearity,
     observation: Pixels,
@@ -55,7 +55,7 @@ pub struct Flags {
     /// Channels of convolutions that halve the picture, before the other layers
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
-    channels: Option<Vec<usize>>,
+    conv: Option<Vec<usize>>,
     /// Widths of the encoder's layers; the decoder has them in reverse
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ fn defaults() -> Result<(RunOptions, Table)> {
         VaeConfig::default();
     let options = Options {
         latent,
-        channels: layers.channels,
+        conv: layers.channels,
         hidden: layers.hidden,
         activation: Nonlinearity::Relu,
         observation: Pixels::Bernoulli,
@@ -131,7 +131,7 @@ fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
     let config = VaeConfig {
         image: setting.image,
         latent: o.latent,
-        layers: o.activation.layers(o.channels, o.hidden).context("[vae]")?,
+        layers: o.activation.layers(o.conv, o.hidden).context("[vae]")?,
         observation: match o.observation {
             Pixels::Bernoulli => Observation::Bernoulli,
             Pixels::Gaussian => Observation::Gaussian { deviation: o.deviation },

@@ -19,7 +19,8 @@ fn trains_and_resumes(folder: &Folder, args: &[&str]) -> Value {
 #[test]
 fn a_vae_learns_and_makes_pictures() {
     let folder = Folder::new();
-    let tiny = ["vae", "--data", "digits:600", "--batch", "20", "--hidden", "64", "--latent", "4", "--lr", "0.003"];
+    let tiny =
+        ["vae", "--data", "digits:600", "--batch", "20", "--hidden", "64", "--latent", "4", "--lr", "0.003"];
     let figures = trains_and_resumes(&folder, &tiny);
     assert!(figures["elbo"].as_f64().unwrap() > -260.0, "{figures}");
     assert!(folder.join("whole/samples/epoch-0001.png").exists());
@@ -31,8 +32,10 @@ fn a_vae_learns_and_makes_pictures() {
 #[test]
 fn an_autoencoder_learns_to_take_noise_away() {
     let folder = Folder::new();
-    let tiny = ["ae", "--data", "digits:600", "--batch", "20", "--hidden", "64", "--code", "16", "--lr", "0.003"];
-    let figures = trains_and_resumes(&folder, &[&tiny[..], &["--corruption", "masking", "--noise", "0.2"]].concat());
+    let tiny =
+        ["ae", "--data", "digits:600", "--batch", "20", "--hidden", "64", "--code", "16", "--lr", "0.003"];
+    let figures =
+        trains_and_resumes(&folder, &[&tiny[..], &["--corruption", "masking", "--noise", "0.2"]].concat());
     assert!(figures["denoised"].as_f64().unwrap() < 60.0, "{figures}");
     let much = folder.run(&["train", "ae", "--corruption", "masking", "--noise", "2", "--out", "much"]);
     fails(&much, 1, &["masking = 2 is not between 0 and 1"]);
@@ -43,7 +46,16 @@ fn a_dcgan_trains_with_every_loss() {
     let tiny = ["dcgan", "--data", "digits:64", "--batch", "16", "--features", "2", "--latent", "4"];
     for more in [
         &[][..],
-        &["--loss", "wasserstein", "--penalty", "gradient", "--normalization", "layer", "--critic-steps", "2"],
+        &[
+            "--loss",
+            "wasserstein",
+            "--penalty",
+            "gradient",
+            "--normalization",
+            "layer",
+            "--critic-steps",
+            "2",
+        ],
         &["--loss", "hinge", "--normalization", "spectral", "--penalty", "r1", "--average", "0.9"],
     ] {
         let folder = Folder::new();
