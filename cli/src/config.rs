@@ -128,6 +128,20 @@ impl Draft {
 }
 
 impl RunOptions {
+    /// The defaults of a model that learns from drawn digits: `epochs` times through the set, `batch` pictures a step.
+    pub fn on_digits(epochs: u64, batch: usize) -> RunOptions {
+        RunOptions {
+            data: "digits".into(),
+            test: String::new(),
+            epochs,
+            batch,
+            seed: 1,
+            size: 28,
+            channels: 1,
+            log_every: 10,
+        }
+    }
+
     fn check(&self) -> Result<()> {
         let ranges = [
             ("epochs", self.epochs, 1_000_000_000),

@@ -87,13 +87,18 @@ impl Scheduler<'_, '_> {
         order
     }
 
+    /// Where the elements of a node that owns its buffer lie.
+    fn place(&self, base: u32) -> Place {
+        match self.ir.capture.nodes[base as usize].role {
+            Role::Leaf(leaf) => Place::Leaf(leaf),
+            Role::Pending => Place::Slot(self.slot[base as usize].expect("what is read is stored")),
+        }
+    }
+
     fn operand(&self, i: u32) -> Operand {
         let i = self.ir.same[i as usize];
         let (base, layout) = self.ir.source[i as usize];
-        let place = match self.ir.capture.nodes[base as usize].role {
-            Role::Leaf(leaf) => Place::Leaf(leaf),
-            Role::Pending => Place::Slot(self.slot[base as usize].expect("what is read is stored")),
-        };
+        let place = self.place(base);
         if let Some((low, high)) = layout.span(self.ir.capture.shape(i)) {
             let len = self.ir.capture.shape(base).numel() as isize;
             assert!(low >= 0 && high < len, "a view stays inside its buffer");
@@ -141,10 +146,7 @@ impl Scheduler<'_, '_> {
             Some(layout) => (shape, layout),
             None => (*from, seen),
         };
-        let place = match self.ir.capture.nodes[base as usize].role {
-            Role::Leaf(leaf) => Place::Leaf(leaf),
-            Role::Pending => Place::Slot(self.slot[base as usize].expect("what is read is stored")),
-        };
+        let place = self.place(base);
         let part = (space, Operand { place, layout }, Layout::contiguous(&space));
         Kernel::Copies { zero: false, dtype: self.ir.dtype(i), out: self.out(i), parts: vec![part] }
     }

@@ -89,16 +89,7 @@ pub struct Flags {
 }
 
 fn defaults() -> Result<(RunOptions, Table)> {
-    let run = RunOptions {
-        data: "digits".into(),
-        test: String::new(),
-        epochs: 10,
-        batch: 128,
-        seed: 1,
-        size: 28,
-        channels: 1,
-        log_every: 10,
-    };
+    let run = RunOptions::on_digits(10, 128);
     let AeConfig { code, layers, lr, steps, .. } = AeConfig::default();
     let options = Options {
         code,

@@ -34,16 +34,7 @@ pub struct Flags {
 }
 
 fn defaults() -> Result<(RunOptions, Table)> {
-    let run = RunOptions {
-        data: "digits".into(),
-        test: String::new(),
-        epochs: 3,
-        batch: 100,
-        seed: 1,
-        size: 28,
-        channels: 1,
-        log_every: 10,
-    };
+    let run = RunOptions::on_digits(3, 100);
     let ClassifierConfig { image: _, classes: _, channels, hidden, lr } = ClassifierConfig::default();
     let options = Table::try_from(Options { channels, hidden, lr });
     Ok((run, options.context("the options of classifier")?))

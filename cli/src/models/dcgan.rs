@@ -113,16 +113,7 @@ pub struct Flags {
 }
 
 fn defaults() -> Result<(RunOptions, Table)> {
-    let run = RunOptions {
-        data: "digits".into(),
-        test: String::new(),
-        epochs: 5,
-        batch: 64,
-        seed: 1,
-        size: 28,
-        channels: 1,
-        log_every: 10,
-    };
+    let run = RunOptions::on_digits(5, 64);
     let DcganConfig { latent, features, slope, critic_steps, g_lr, d_lr, betas, real_label, .. } =
         DcganConfig::default();
     let options = Options {

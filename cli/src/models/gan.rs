@@ -55,16 +55,7 @@ pub struct Flags {
 }
 
 fn defaults() -> Result<(RunOptions, Table)> {
-    let run = RunOptions {
-        data: "digits".into(),
-        test: String::new(),
-        epochs: 6,
-        batch: 128,
-        seed: 1,
-        size: 28,
-        channels: 1,
-        log_every: 10,
-    };
+    let run = RunOptions::on_digits(6, 128);
     let GanConfig { image: _, latent, hidden, slope, betas, real_label, .. } = GanConfig::default();
     // Chosen on drawn digits, 3,000 steps of 128, by eye. The usual 2e-4 for both players leaves broken strokes then.
     // Twice that is as stable; D at twice G's rate (Heusel et al. 2017) gives more kinds of digits; the average takes

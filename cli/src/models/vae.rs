@@ -95,16 +95,7 @@ pub struct Flags {
 }
 
 fn defaults() -> Result<(RunOptions, Table)> {
-    let run = RunOptions {
-        data: "digits".into(),
-        test: String::new(),
-        epochs: 10,
-        batch: 100,
-        seed: 1,
-        size: 28,
-        channels: 1,
-        log_every: 10,
-    };
+    let run = RunOptions::on_digits(10, 100);
     let VaeConfig { latent, layers, beta, free_bits, samples, glorot, lr, anneal, eps, test_samples, .. } =
         VaeConfig::default();
     let options = Options {
