@@ -13,11 +13,16 @@ mod dense;
 mod fold;
 mod forward;
 mod input_grad;
+mod interleave;
+mod interleaved;
 mod patches;
 mod pixelwise;
+pub(crate) mod reduce;
+mod tap_grad;
 mod weight_grad;
 
 use crate::gemm::Float;
+use interleaved::Form;
 use std::ops::Range;
 
 /// The geometry of one convolution.
@@ -93,6 +98,14 @@ impl Conv {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// The output positions along an axis whose tap k lies inside the input.
+    fn inside(&self, axis: usize, k: usize) -> Range<usize> {
+        let (shift, padding, stride) = (k * self.dilation[axis], self.padding[axis], self.stride[axis]);
+        let first = padding.saturating_sub(shift).div_ceil(stride);
+        let end = (self.input[axis] + padding).saturating_sub(shift).div_ceil(stride).min(self.output[axis]);
+        first.min(end)..end
+    }
+
     #[track_caller]
     fn check<T>(&self, x: &[T], w: &[T], y: &[T]) {
         assert!(
@@ -164,6 +177,8 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
             dense::forward(c, x, w, y, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::forward(c, x, w, y, epilogue);
+        } else if interleaved::applies::<T>(c, Form::Forward) {
+            interleaved::run(c, Form::Forward, x, w, y, epilogue);
         } else {
             forward::run(c, x, w, y, epilogue);
         }
@@ -184,6 +199,8 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
             dense::input_grad(c, dy, w, dx, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::input_grad(c, dy, w, dx, epilogue);
+        } else if interleaved::applies::<T>(c, Form::InputGrad) {
+            interleaved::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if fold::applies(c) {
             fold::run(c, dy, w, dx, epilogue);
         } else {
@@ -204,6 +221,8 @@ pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mu
     unsafe {
         if dense::applies(c) {
             dense::weight_grad(c, x, dy, dw);
+        } else if tap_grad::applies::<T>(c) {
+            tap_grad::run(c, x, dy, dw);
         } else {
             weight_grad::run(c, x, dy, dw);
         }

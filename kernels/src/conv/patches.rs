@@ -228,7 +228,7 @@ impl RowPart {
 
 /// Copies every `STEP`-th element, in chunks of constant length of which the last two may overlap.
 #[inline(always)]
-unsafe fn copy_every<T: Float, const STEP: usize>(source: *const T, out: &mut [T]) {
+pub(super) unsafe fn copy_every<T: Float, const STEP: usize>(source: *const T, out: &mut [T]) {
     // SAFETY: handed on.
     unsafe {
         match out.len() {
