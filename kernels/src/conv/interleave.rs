@@ -16,7 +16,7 @@ pub fn room<T: Float>(kernels: &Kernels<T>) -> usize {
 pub struct Planes<T> {
     /// First pixel of the first plane; pixels are adjacent.
     pub src: *const T,
-    /// How many, at most `kernels.nr()`.
+    /// How many, at most as many as there are lanes.
     pub count: usize,
     /// Elements from one to the next.
     pub stride: usize,
@@ -37,13 +37,14 @@ pub fn prefetch<T>(first: *const T, pixels: usize, stride: usize, count: usize) 
     let _ = (first, pixels, stride, count);
 }
 
-/// Puts `kernels.nr()` lanes (zeros for the planes that are missing) of pixel p at `to + places[p]`.
+/// Puts `lanes` lanes, one vector or two, of pixel p at `to + places[p]`: zeros for the planes that are missing.
 ///
 /// # Safety
 /// The planes hold as many pixels as there are places; the places are live, and nobody else's; `room` has as many
 /// elements as [`room`] says.
 pub unsafe fn interleave<T: Float>(
     kernels: &Kernels<T>,
+    lanes: usize,
     planes: &Planes<T>,
     places: &[usize],
     to: *mut T,
@@ -51,17 +52,18 @@ pub unsafe fn interleave<T: Float>(
 ) {
     // SAFETY: handed on.
     unsafe {
-        match kernels.nr() {
+        match lanes {
+            2 => pieces::<T, 2>(kernels, planes, places, to, room),
             4 => pieces::<T, 4>(kernels, planes, places, to, room),
             8 => pieces::<T, 8>(kernels, planes, places, to, room),
             16 => pieces::<T, 16>(kernels, planes, places, to, room),
             32 => pieces::<T, 32>(kernels, planes, places, to, room),
-            nr => unreachable!("no level has tiles of {nr} columns"),
+            _ => unreachable!("no level has vectors of {lanes} lanes, or half of that"),
         }
     }
 }
 
-unsafe fn pieces<T: Float, const NR: usize>(
+unsafe fn pieces<T: Float, const LANES: usize>(
     kernels: &Kernels<T>,
     planes: &Planes<T>,
     places: &[usize],
@@ -72,9 +74,9 @@ unsafe fn pieces<T: Float, const NR: usize>(
         let src = planes.src.wrapping_add(piece * PIECE);
         // SAFETY: these pixels are inside the planes, their vectors inside `room`; the caller vouches for the places.
         unsafe {
-            (kernels.transpose)(places.len(), planes.count, NR, src, planes.stride as isize, room);
+            (kernels.transpose)(places.len(), planes.count, LANES, src, planes.stride as isize, room);
             for (p, &place) in places.iter().enumerate() {
-                to.add(place).cast::<[T; NR]>().write(room.add(p * NR).cast::<[T; NR]>().read());
+                to.add(place).cast::<[T; LANES]>().write(room.add(p * LANES).cast::<[T; LANES]>().read());
             }
         }
     }

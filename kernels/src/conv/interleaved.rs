@@ -3,16 +3,16 @@
 //! Rows of source planes are interleaved, `[y, x, channel, image]`, as they are needed. Then every tap of every
 //! pixel is a panel of B as it lies, and a pixel of the target is one batch-reduce product over its taps
 //! ([`super::reduce`]): no patch is packed, any stride or dilation costs nothing, and a tap that meets padding (or,
-//! in the gradient, an inserted zero) is left out of the sum. The target, `[y, x, channel, image]` as well, is
-//! separated into planes while it is in the cache.
+//! in the gradient, an inserted zero) is left out of the sum. Two pixels that see the same taps share a register tile.
+//! The target, `[y, x, channel, image]` as well, is separated into planes while it is in the cache.
 //!
 //! The sums over the source channels are cut into equal chunks, so that the panels of one stay in the cache.
 
 use super::interleave::{self, Planes};
-use super::patches::copy_every;
-use super::reduce::{Reduce, Term};
+use super::reduce::{AHEAD, Ahead, Reduce, Step, Term};
+use super::taps::{Axis, Form, channels, depth, pack_weights};
 use super::{Conv, ConvBlock, ConvEpilogue};
-use crate::gemm::kernel::{Kernels, SLACK};
+use crate::gemm::kernel::Kernels;
 use crate::gemm::loops::panel_height;
 use crate::gemm::{Float, SharedMut, scratch};
 use crate::{par, simd};
@@ -21,96 +21,19 @@ use std::ops::Range;
 /// Source channels below which the target's way to its planes costs more than packing patches.
 const FEW: usize = 16;
 
-/// Which of the two passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// From x to y.
-    Forward,
-    /// From the gradient of y to that of x.
-    InputGrad,
-}
-
-/// Longest sum over the taps and a chunk of the channels, where a tap has more than one channel: a panel of B takes
-/// 64 KiB of f32, one of A 28.
-const KC: usize = 512;
-/// Bytes of the target's rows that are computed at once: half of a second-level cache.
-const TARGET: usize = 1 << 20;
-/// Bytes of the source's rows that these see. Of a chunk's channels, what is read again fits the second-level cache.
-const SOURCE: usize = 2 << 20;
+/// Bytes that are in use during a chunk, apart from the weights: half of a second-level cache.
+const CHUNK: usize = 1 << 20;
+/// Bytes of interleaved rows that are kept.
+const RING: usize = 2 << 20;
 /// Bytes of the source's rows beyond which even a single row of the target is too wide for this way.
 const WIDEST: usize = 8 << 20;
-
-/// One axis: which taps and source coordinates a target coordinate adds.
-struct Axis {
-    /// For each target coordinate.
-    sources: Vec<Vec<(usize, usize)>>,
-    /// For each target coordinate, the lowest source coordinate that it or one after it sees, and the end of those
-    /// that it and the ones before it see: neither ever falls.
-    spans: Vec<(usize, usize)>,
-    /// Target coordinates this far apart see the same taps, away from the border.
-    phases: usize,
-}
-
-impl Axis {
-    fn new(c: &Conv, form: Form, i: usize) -> Axis {
-        let (stride, dilation, padding) = (c.stride[i], c.dilation[i], c.padding[i]);
-        let (targets, phases) = match form {
-            Form::Forward => (c.output[i], 1),
-            Form::InputGrad => (c.input[i], stride.min(c.input[i])),
-        };
-        let source = |target: usize, tap: usize| match form {
-            Form::Forward => {
-                (target * stride + tap * dilation).checked_sub(padding).filter(|&at| at < c.input[i])
-            }
-            Form::InputGrad => (target + padding)
-                .checked_sub(tap * dilation)
-                .filter(|at| at % stride == 0 && at / stride < c.output[i])
-                .map(|at| at / stride),
-        };
-        let sources: Vec<Vec<_>> = (0..targets)
-            .map(|target| (0..c.kernel[i]).filter_map(|tap| Some((tap, source(target, tap)?))).collect())
-            .collect();
-        let (mut low, mut high) = (usize::MAX, 0);
-        let mut spans = vec![(0, 0); targets];
-        for (seen, span) in sources.iter().zip(&mut spans).rev() {
-            low = seen.iter().map(|&(_, at)| at).fold(low, usize::min);
-            span.0 = low;
-        }
-        for (seen, span) in sources.iter().zip(&mut spans) {
-            high = seen.iter().map(|&(_, at)| at + 1).fold(high, usize::max);
-            *span = (span.0.min(high), high);
-        }
-        Axis { sources, spans, phases }
-    }
-
-    /// Target coordinates.
-    fn len(&self) -> usize {
-        self.sources.len()
-    }
-
-    /// Most taps of any.
-    fn most(&self) -> usize {
-        self.sources.iter().map(Vec::len).max().unwrap_or(0)
-    }
-
-    /// The source coordinates that `targets` (not empty) need, and maybe some more.
-    fn span(&self, targets: &Range<usize>) -> Range<usize> {
-        self.spans[targets.start].0..self.spans[targets.end - 1].1
-    }
-
-    /// Most source coordinates that any `height` targets, counted from 0, see together.
-    fn widest(&self, height: usize) -> usize {
-        let bands = (0..self.len()).step_by(height).map(|first| first..self.len().min(first + height));
-        bands.map(|band| self.span(&band).len()).max().unwrap_or(0)
-    }
-}
 
 /// What all tasks share.
 struct Pass<'a, T: 'static> {
     c: &'a Conv,
     form: Form,
     kernels: &'static Kernels<T>,
-    tiles: &'static [Reduce<T>],
+    tiles: &'static [[Reduce<T>; 2]],
     axes: [Axis; 2],
     /// Channels of a group: source and target.
     channels: [usize; 2],
@@ -124,19 +47,12 @@ struct Pass<'a, T: 'static> {
 
 /// Whether [`run`] applies and is the faster way.
 pub fn applies<T: Float>(c: &Conv, form: Form) -> bool {
-    let nr = T::kernels(simd::level()).nr();
+    let lanes = T::kernels(simd::level()).lanes;
     let [source, target] = channels(c, form);
-    let full = c.batch.next_multiple_of(nr) * 3 <= c.batch * 4;
+    let full = c.batch.next_multiple_of(lanes) * 3 <= c.batch * 4;
     full && c.taps() >= 4 && target >= 8 && source >= FEW && {
         let pass = Pass::<T>::new(c, form);
         pass.ring * pass.source_row() * size_of::<T>() <= WIDEST
-    }
-}
-
-fn channels(c: &Conv, form: Form) -> [usize; 2] {
-    match form {
-        Form::Forward => [c.group_in(), c.group_out()],
-        Form::InputGrad => [c.group_out(), c.group_in()],
     }
 }
 
@@ -153,8 +69,8 @@ pub unsafe fn run<T: Float>(
     epilogue: ConvEpilogue,
 ) {
     let pass = Pass::<T>::new(c, form);
-    let (nr, height) = (pass.kernels.nr(), pass.axes[0].len());
-    let blocks = c.batch.div_ceil(nr);
+    let (lanes, height) = (pass.kernels.lanes, pass.axes[0].len());
+    let blocks = c.batch.div_ceil(lanes);
     // Where blocks of images are too few, their rows are cut as well; no result depends on it.
     let threads = par::threads();
     let wanted = if threads == 1 { 1 } else { (2 * threads).div_ceil(blocks * c.groups) };
@@ -166,11 +82,11 @@ pub unsafe fn run<T: Float>(
         // SAFETY: the caller vouches for src, w and to; `weights` has room for w; tasks have disjoint images, groups
         // or rows of the target.
         unsafe {
-            pass.pack_weights(w, &weights);
+            pack_weights(c, form, pass.depth, w, &weights);
             par::for_each(c.groups * blocks * parts, |task| {
                 let (block, part) = (task / parts, task % parts);
-                let (group, first) = (block % c.groups, block / c.groups * nr);
-                let images = first..c.batch.min(first + nr);
+                let (group, first) = (block % c.groups, block / c.groups * lanes);
+                let images = first..c.batch.min(first + lanes);
                 let rows = part * rows..height.min((part + 1) * rows);
                 pass.task(group, images, rows, src.at(0), weights.at(0), to.at(0), epilogue);
             });
@@ -183,13 +99,17 @@ impl<T: Float> Pass<'_, T> {
         let level = simd::level();
         let axes = [Axis::new(c, form, 0), Axis::new(c, form, 1)];
         let channels = channels(c, form);
-        let most = (KC / (axes[0].most() * axes[1].most()).max(1)).max(1);
-        let depth = channels[0].div_ceil(channels[0].div_ceil(most).max(1)).max(1);
+        let depth = depth(channels[0], axes[0].most() * axes[1].most());
         let (kernels, tiles) = (T::kernels(level), T::reduce(level));
         let mut pass = Pass { c, form, kernels, tiles, axes, channels, depth, band: 1, ring: 0 };
-        let (source, target) = (pass.source_row() * size_of::<T>(), pass.target_row() * size_of::<T>());
-        let fits = |&h: &usize| h * target <= TARGET && pass.axes[0].widest(h) * source <= SOURCE;
-        pass.band = (2..=pass.axes[0].len()).take_while(fits).last().unwrap_or(1);
+        let size = size_of::<T>();
+        let fits = |&h: &usize| {
+            let (ring, block) =
+                (pass.axes[0].widest(h) * pass.source_row() * size, h * pass.target_row() * size);
+            ring <= RING && ring * depth / channels[0].max(1) + block <= CHUNK
+        };
+        let most = (2..=pass.axes[0].len()).take_while(fits).last().unwrap_or(1);
+        pass.band = pass.axes[0].len().div_ceil(pass.axes[0].len().div_ceil(most));
         pass.ring = pass.axes[0].widest(pass.band).max(1);
         pass
     }
@@ -205,7 +125,7 @@ impl<T: Float> Pass<'_, T> {
     /// Elements from one pixel to the next, in the source and in the target. One channel more than there are, lest
     /// all pixels compete for the same lines of the caches.
     fn pitch(&self) -> [usize; 2] {
-        self.channels.map(|channels| (channels + 1) * self.kernels.nr())
+        self.channels.map(|channels| (channels + 1) * self.kernels.lanes)
     }
 
     /// Elements of an interleaved row of the source.
@@ -216,55 +136,6 @@ impl<T: Float> Pass<'_, T> {
     /// Elements of an interleaved row of the target.
     fn target_row(&self) -> usize {
         self.axes[1].len() * self.pitch()[1]
-    }
-
-    /// Height of the panels of A.
-    fn panel(&self) -> usize {
-        panel_height(self.channels[1], self.tiles.len())
-    }
-
-    /// Brings the weights into the order in which they are read: group, chunk, panel, tap, source channel, row.
-    unsafe fn pack_weights(&self, w: *const T, out: &SharedMut<T>) {
-        let ([source, target], taps, height) = (self.channels, self.c.taps(), self.panel());
-        let panels = target.div_ceil(height);
-        let w = SharedMut(w.cast_mut());
-        par::for_each(self.c.groups * panels, |task| {
-            let (group, first) = (task / panels, task % panels * height);
-            let rows = height.min(target - first);
-            scratch::with(self.depth * taps * rows + SLACK, |room: *mut T| {
-                for chunk in (0..source).step_by(self.depth) {
-                    let len = self.depth.min(source - chunk);
-                    let out = out.at((group * source + chunk) * target * taps + first * taps * len);
-                    // SAFETY: rows and channels are inside w; the panel has its place in `out`.
-                    unsafe {
-                        match self.form {
-                            Form::Forward => {
-                                let row = source * taps;
-                                let w = w.at((group * target + first) * row + chunk * taps);
-                                (self.kernels.transpose)(len * taps, rows, rows, w, row as isize, room);
-                                for channel in 0..len {
-                                    spread(
-                                        room.add(channel * taps * rows),
-                                        taps,
-                                        rows,
-                                        out.add(channel * rows),
-                                        len,
-                                    );
-                                }
-                            }
-                            Form::InputGrad => {
-                                for channel in 0..len {
-                                    let w =
-                                        w.at(((group * source + chunk + channel) * target + first) * taps);
-                                    (self.kernels.transpose)(taps, rows, rows, w, taps as isize, room);
-                                    spread(room, taps, rows, out.add(channel * rows), len);
-                                }
-                            }
-                        }
-                    }
-                }
-            });
-        });
     }
 
     /// Some rows of the target of one group of some images.
@@ -286,7 +157,8 @@ impl<T: Float> Pass<'_, T> {
         scratch::with(ring_len + band_len + interleave::room(self.kernels), |ring: *mut T| {
             let block = ring.wrapping_add(ring_len);
             let room = block.wrapping_add(band_len);
-            let (mut places, mut terms, mut staged) = (vec![], vec![], 0);
+            let (mut places, mut staged) = (vec![], 0);
+            let source_width = self.source_plane()[1];
             for first in rows.clone().step_by(self.band) {
                 let band = first..rows.end.min(first + self.band);
                 let need = self.axes[0].span(&band);
@@ -298,11 +170,27 @@ impl<T: Float> Pass<'_, T> {
                         self.stage(group, &images, &new, src, ring, room, &mut places);
                         staged = new.end;
                     }
-                    self.products(&band, weights, ring, block, &mut terms);
+                    let after = band.end..rows.end.min(band.end + self.band);
+                    let later = if after.is_empty() { 0..0 } else { staged..self.axes[0].span(&after).end };
+                    let mut requests = Requests {
+                        planes: [
+                            self.lines(
+                                0,
+                                group,
+                                &images,
+                                src,
+                                later.start * source_width,
+                                later.len() * source_width,
+                            ),
+                            self.lines(1, group, &images, to, band.start * width, band.len() * width),
+                        ],
+                        next: 0,
+                    };
+                    self.products(&band, weights, ring, block, &mut requests);
                     for channel in 0..target {
                         let plane = (images.start * c.groups + group) * target + channel;
                         let to = to.add(plane * area + band.start * width);
-                        let (from, pitch) = (block.add(channel * self.kernels.nr()), self.pitch()[1]);
+                        let (from, pitch) = (block.add(channel * self.kernels.lanes), self.pitch()[1]);
                         let (pixels, stride) = (band.len() * width, c.groups * target * area);
                         interleave::prefetch(to.wrapping_add(area), pixels, stride, images.len());
                         interleave::separate(
@@ -351,11 +239,36 @@ impl<T: Float> Pass<'_, T> {
                 count: images.len(),
                 stride: self.c.groups * channels * height * width,
             };
-            let to = ring.wrapping_add(channel * self.kernels.nr());
+            let to = ring.wrapping_add(channel * self.kernels.lanes);
             let next = planes.src.wrapping_add(height * width);
             interleave::prefetch(next, places.len(), planes.stride, planes.count);
             // SAFETY: the rows are inside the planes of these images, and have their places in the ring.
-            unsafe { interleave::interleave(self.kernels, &planes, places, to, room) };
+            unsafe { interleave::interleave(self.kernels, self.kernels.lanes, &planes, places, to, room) };
+        }
+    }
+
+    /// The lines that hold some pixels of all channels of the source (side 0) or the target (side 1).
+    fn lines(
+        &self,
+        side: usize,
+        group: usize,
+        images: &Range<usize>,
+        planes: *const T,
+        first: usize,
+        pixels: usize,
+    ) -> Lines<T> {
+        let channels = self.channels[side];
+        let area = match side {
+            0 => self.source_plane().iter().product(),
+            _ => self.axes[0].len() * self.axes[1].len(),
+        };
+        Lines {
+            first: planes.wrapping_add((images.start * self.c.groups + group) * channels * area + first),
+            area,
+            stride: self.c.groups * channels * area,
+            images: images.len(),
+            per_plane: (pixels * size_of::<T>()).div_ceil(LINE),
+            channels,
         }
     }
 
@@ -366,52 +279,133 @@ impl<T: Float> Pass<'_, T> {
         weights: *const T,
         ring: *const T,
         block: *mut T,
-        terms: &mut Vec<Term>,
+        requests: &mut Requests<T>,
     ) {
-        let ([source, target], taps, height) = (self.channels, self.c.taps(), self.panel());
-        let ([pitch, target_pitch], nr) = (self.pitch(), self.kernels.nr());
+        let ([source, target], taps) = (self.channels, self.c.taps());
         let [rows, columns] = &self.axes;
+        let (mut pixels, mut terms) = (vec![], vec![]);
         for chunk in (0..source).step_by(self.depth) {
             let len = self.depth.min(source - chunk);
             let weights = weights.wrapping_add(chunk * target * taps);
-            let ring = ring.wrapping_add(chunk * nr);
-            // Pixels of one phase use the same weights.
-            for phase in 0..rows.phases * columns.phases {
-                let (down, across) = (phase / columns.phases, phase % columns.phases);
-                for y in band.clone().filter(|y| y % rows.phases == down) {
-                    for x in (across..columns.len()).step_by(columns.phases) {
-                        terms.clear();
-                        for &(kh, sy) in &rows.sources[y] {
-                            let row = sy % self.ring * self.source_row();
-                            terms.extend(columns.sources[x].iter().map(|&(kw, sx)| Term {
-                                a: (kh * self.c.kernel[1] + kw) * len,
-                                b: row + sx * pitch,
-                            }));
-                        }
-                        let pixel = (y - band.start) * columns.len() + x;
-                        let to = block.wrapping_add(pixel * target_pitch);
-                        for first in (0..target).step_by(height) {
-                            let tile = self.tiles[height.min(target - first) - 1];
-                            let (a, c) =
-                                (weights.wrapping_add(first * taps * len), to.wrapping_add(first * nr));
-                            // SAFETY: the terms name panels of `len` steps in the packed weights and in the ring;
-                            // the tile is inside the block.
-                            unsafe { tile(terms, len, a, ring, c, nr, chunk > 0) };
-                        }
+            let ring = ring.wrapping_add(chunk * self.kernels.lanes);
+            for down in rows.classes_of(band) {
+                for across in columns.classes_of(&(0..columns.len())) {
+                    // These see the same taps, and so use the same weights.
+                    pixels.clear();
+                    for y in band.clone().filter(|&y| rows.classes[y] == down) {
+                        let these = (0..columns.len()).filter(|&x| columns.classes[x] == across);
+                        pixels.extend(these.map(|x| [y, x]));
+                    }
+                    for pair in pixels.chunks(2) {
+                        self.terms(pair, len, &mut terms);
+                        let place = |[y, x]: [usize; 2]| {
+                            let pixel = (y - band.start) * columns.len() + x;
+                            block.wrapping_add(pixel * self.pitch()[1])
+                        };
+                        let to = [place(pair[0]), place(pair[pair.len() - 1])];
+                        // SAFETY: the terms name panels of `len` steps in the packed weights and in the ring; both
+                        // pixels are inside the block.
+                        unsafe {
+                            self.pixels(pair.len(), &terms, len, weights, ring, to, chunk > 0, requests)
+                        };
                     }
                 }
             }
         }
     }
+
+    /// The terms of one pixel or of two that see the same taps.
+    fn terms(&self, pair: &[[usize; 2]], len: usize, terms: &mut Vec<Term>) {
+        let ([rows, columns], row_len, pitch) = (&self.axes, self.source_row(), self.pitch()[0]);
+        let [[y0, x0], [y1, x1]] = [pair[0], pair[pair.len() - 1]];
+        let place = |y: usize, x: usize| y % self.ring * row_len + x * pitch;
+        terms.clear();
+        for (&(kh, sy0), &(_, sy1)) in rows.sources[y0].iter().zip(&rows.sources[y1]) {
+            let both = columns.sources[x0].iter().zip(&columns.sources[x1]);
+            terms.extend(both.map(|(&(kw, sx0), &(_, sx1))| Term {
+                a: (kh * self.c.kernel[1] + kw) * len,
+                b: [place(sy0, sx0), place(sy1, sx1)],
+            }));
+        }
+    }
+
+    /// All target channels of one pixel or two.
+    #[expect(clippy::too_many_arguments, reason = "how many, and where the operands are")]
+    unsafe fn pixels(
+        &self,
+        count: usize,
+        terms: &[Term],
+        k: usize,
+        a: *const T,
+        b: *const T,
+        to: [*mut T; 2],
+        accumulate: bool,
+        requests: &mut Requests<T>,
+    ) {
+        let (target, taps, height, lanes) = (
+            self.channels[1],
+            self.c.taps(),
+            panel_height(self.channels[1], self.tiles.len()),
+            self.kernels.lanes,
+        );
+        for first in (0..target).step_by(height) {
+            let tile = self.tiles[height.min(target - first) - 1][count - 1];
+            let step = Step {
+                terms,
+                k,
+                a: a.wrapping_add(first * taps * k),
+                b: [b, b],
+                b_step: lanes,
+                c: to.map(|to| to.wrapping_add(first * lanes)),
+                c_stride: lanes,
+                accumulate,
+                ahead: requests.take(terms.len() * k.div_ceil(AHEAD), to[0]),
+            };
+            // SAFETY: handed on.
+            unsafe { tile(&step) };
+        }
+    }
 }
 
-/// Copies `taps` rows of `rows` adjacent elements, each `len` rows after the last.
-unsafe fn spread<T: Float>(from: *const T, taps: usize, rows: usize, to: *mut T, len: usize) {
-    for tap in 0..taps {
-        // SAFETY: the caller vouches for both.
-        unsafe {
-            let to = std::slice::from_raw_parts_mut(to.add(tap * len * rows), rows);
-            copy_every::<T, 1>(from.add(tap * rows), to);
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// The cache lines of some pixels of every channel of some images.
+struct Lines<T> {
+    /// First of the pixels, in channel 0 of the first image.
+    first: *const T,
+    /// Elements from one channel to the next.
+    area: usize,
+    /// Elements from one image to the next.
+    stride: usize,
+    images: usize,
+    /// Lines of a plane.
+    per_plane: usize,
+    channels: usize,
+}
+
+/// What a band asks for while it computes: the rows that the next will interleave, and its own part of the target.
+struct Requests<T> {
+    planes: [Lines<T>; 2],
+    /// The next line, counted over both (for one image).
+    next: usize,
+}
+
+impl<T> Requests<T> {
+    /// As many more lines, each for all images, as fit `room` requests; if all were asked for, `hot`.
+    fn take(&mut self, room: usize, hot: *const T) -> Ahead<T> {
+        let mut line = self.next;
+        for lines in &self.planes {
+            let count = lines.channels * lines.per_plane;
+            if line < count {
+                let (channel, at) = (line / lines.per_plane, line % lines.per_plane);
+                let some = (room / lines.images).clamp(1, lines.per_plane - at);
+                self.next += some;
+                let first = lines.first.wrapping_add(channel * lines.area + at * LINE / size_of::<T>());
+                return Ahead { first, stride: lines.stride, planes: lines.images };
+            }
+            line -= count;
         }
+        Ahead { first: hot, stride: 0, planes: usize::MAX }
     }
 }

@@ -9,7 +9,7 @@
 
 use super::Conv;
 use super::interleave::{self, Planes};
-use super::reduce::{Reduce, Term};
+use super::reduce::{Ahead, Reduce, Step, Term};
 use super::weight_grad::chunk;
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
@@ -38,7 +38,7 @@ pub fn applies<T: Float>(c: &Conv) -> bool {
 struct Pass<'a, T: 'static> {
     c: &'a Conv,
     kernels: &'static Kernels<T>,
-    tiles: &'static [Reduce<T>],
+    tiles: &'static [[Reduce<T>; 2]],
     x: SharedMut<T>,
     dy: SharedMut<T>,
     /// For each chunk and group: panel of input channels, panel of output channels, tap, output channel, input channel.
@@ -156,7 +156,18 @@ impl<T: Float> Pass<'_, T> {
                                 let sums = (panel * c.group_out() + row) * c.taps() + tap * height;
                                 let to = self.sums.at(product * self.len() + sums * nr);
                                 let a = a.wrapping_add((row - rows.start) * block.len() * area);
-                                (self.tiles[height - 1])(&terms, k, a, b, to, nr, accumulate);
+                                let lanes = self.kernels.lanes;
+                                (self.tiles[height - 1][1])(&Step {
+                                    terms: &terms,
+                                    k,
+                                    a,
+                                    b: [b.cast_const(), b.wrapping_add(lanes)],
+                                    b_step: nr,
+                                    c: [to, to.wrapping_add(lanes)],
+                                    c_stride: nr,
+                                    accumulate,
+                                    ahead: Ahead { first: to, stride: 0, planes: 1 },
+                                });
                             }
                         }
                     }
@@ -195,7 +206,7 @@ impl<T: Float> Pass<'_, T> {
             let planes = Planes { src: self.x.at(channel * plane), count, stride: plane };
             let out = out.wrapping_add((image - images.start) * c.input[0] * width(c) * nr);
             // SAFETY: these planes are inside x, the places inside the image's part of `out`.
-            unsafe { interleave::interleave(self.kernels, &planes, &self.places, out, room) };
+            unsafe { interleave::interleave::<T>(self.kernels, nr, &planes, &self.places, out, room) };
         }
     }
 
@@ -212,9 +223,10 @@ impl<T: Float> Pass<'_, T> {
             |axis: usize, o: usize, k: usize| o * c.stride[axis] + k * c.dilation[axis] - c.padding[axis];
         let x = column(c, at(1, across.start, kw));
         for image in 0..images {
-            terms.extend(down.clone().map(|o| Term {
-                a: (image * c.output[0] + o) * c.output[1] + across.start,
-                b: ((image * c.input[0] + at(0, o, kh)) * width(c) + x) * nr,
+            terms.extend(down.clone().map(|o| {
+                let b = ((image * c.input[0] + at(0, o, kh)) * width(c) + x) * nr;
+                let a = (image * c.output[0] + o) * c.output[1] + across.start;
+                Term { a, b: [b, b] }
             }));
         }
         across.len()
