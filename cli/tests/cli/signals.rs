@@ -94,13 +94,48 @@ fn a_kill_at_any_moment_leaves_a_readable_checkpoint() {
     assert!(bytes("run") == bytes("whole"), "the run that was killed 32 times differs from an unbroken one");
 }
 
+/// A signal during the evaluation after an epoch stops that, too; the resumed run makes up for it.
+#[test]
+fn an_evaluation_is_interrupted_and_made_up_for() {
+    let folder = Folder::new();
+    let args = ["train", "classifier", "--data", "digits:200", "--test", "digits:18000", "--batch", "100"];
+    let run = |out: &'static str, more: &[&'static str]| {
+        [&args, &["--hidden", "8", "--log-every", "1", "--epochs", "2", "--out", out], more].concat()
+    };
+    ok(folder.run(&run("whole", &[])));
+    let lines = |out: &str| {
+        let text = fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap_or_default();
+        text.lines().map(|l| l.split(",\"seconds").next().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let mut interrupted = 0;
+    for delay in [0, 10, 40, 160] {
+        let _ = fs::remove_dir_all(folder.join("run"));
+        let child = folder.command(&run("run", &[])).stderr(Stdio::piped()).spawn().unwrap();
+        let start = Instant::now();
+        while lines("run").len() < 2 {
+            assert!(start.elapsed() < Duration::from_secs(30), "two steps were never made");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(delay));
+        signal(&child, "-INT");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        interrupted += usize::from(lines("run").len() == 2);
+        ok(folder.run(&run("run", &["--resume"])[..]));
+        assert_eq!(lines("run"), lines("whole"), "signal after {delay} ms");
+        let bytes = |out: &str| fs::read(folder.join(out).join("checkpoint.safetensors")).unwrap();
+        assert!(bytes("run") == bytes("whole"), "signal after {delay} ms");
+    }
+    assert!(interrupted > 0, "every evaluation was over before its signal");
+}
+
 /// The first signal waits for the step, or here for an evaluation of minutes; the second does not.
 #[test]
 fn a_second_signal_exits_at_once() {
     let folder = Folder::new();
     let args = ["train", "vae", "--data", "digits:100", "--batch", "100", "--hidden", "64", "--epochs", "1"];
     let more = ["--test", "digits:4000", "--test-samples", "5000", "--out", "run"];
-    let mut child = folder.command(&[args, more].concat()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = folder.command(&[&args[..], &more].concat()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(&folder, "run/samples/epoch-0001.png");
     signal(&child, "-INT");
     std::thread::sleep(Duration::from_millis(100));
