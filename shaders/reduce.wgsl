@@ -17,7 +17,7 @@
 // In bounds: element is called for kept < p.kept and reduced < p.reduced, for which the caller has checked its strides.
 
 //!include lib/grid.wgsl
-//!include lib/math.wgsl
+//!include lib/philox.wgsl
 
 override ROWS: u32 = 1u;
 override DEPTH: u32 = 256u;         // a power of two

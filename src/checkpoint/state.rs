@@ -93,7 +93,11 @@ impl Checkpoint {
         let expected: Vec<_> = state.iter().map(|(path, p)| (join(prefix, path), p.get())).collect();
         self.compare("the module", prefix, &expected)?;
         for ((name, _), (_, param)) in expected.iter().zip(&state) {
-            param.set(self.tensors[name].clone());
+            let loaded = self.tensors[name].clone();
+            param.set(match param.get().device() {
+                Some(device) => loaded.to_device(&device)?,
+                None => loaded,
+            });
         }
         Ok(())
     }
