@@ -32,6 +32,9 @@ struct Phase {
     len: usize,
 }
 
+/// Taps of an axis, and the source coordinate that pixel 0 sees through each.
+type Seen = Vec<(usize, isize)>;
+
 /// How rows are staged.
 struct Columns {
     /// Source column that is staged first; may be outside.
@@ -50,7 +53,7 @@ impl Columns {
         let padding = c.padding[1] as isize;
         let taps = 0..c.kernel[1];
         // For each target phase, its taps and the source column that pixel 0 sees through each.
-        let (step, seen): (_, Vec<(usize, Vec<(usize, isize)>)>) = match form {
+        let (step, seen): (_, Vec<(usize, Seen)>) = match form {
             Form::Forward => (
                 c.stride[1],
                 vec![(c.output[1], taps.map(|k| (k, k as isize * dilation - padding)).collect())],
@@ -273,7 +276,7 @@ impl<T: Float> Pass<'_, T> {
     ) {
         let (lanes, row_len) = (self.kernels.lanes, self.block_row());
         // The first staged row that a row of the target sees.
-        let top = |y: usize| self.rows.sources[y].first().map_or(0, |&(_, at)| at - first_row);
+        let top = |y: usize| lowest(&self.rows.sources[y]).map_or(0, |at| at - first_row);
         let (mut runs, mut terms) = (vec![], vec![]);
         for chunk in (0..self.channels[0]).step_by(self.depth) {
             for class in self.rows.classes_of(band) {
@@ -304,7 +307,7 @@ impl<T: Float> Pass<'_, T> {
         let (source, len) = (self.channels[0], self.depth.min(self.channels[0] - chunk));
         terms.clear();
         for &(kh, row) in rows {
-            let row = (row - rows[0].1) * self.staged_row();
+            let row = (row - lowest(rows).unwrap_or(row)) * self.staged_row();
             terms.extend(phase.taps.iter().map(|&(kw, source_phase, at)| {
                 let b = row + (source_phase * source + chunk) * self.columns.pitch + at;
                 Term { a: (kh * self.c.kernel[1] + kw) * len, b: [b, b] }
@@ -377,6 +380,11 @@ impl<T: Float> Pass<'_, T> {
             }
         }
     }
+}
+
+/// The first source row among these taps.
+fn lowest(rows: &[(usize, usize)]) -> Option<usize> {
+    rows.iter().map(|&(_, row)| row).min()
 }
 
 /// Bytes of a cache line.
