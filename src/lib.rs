@@ -74,4 +74,4 @@ pub use gradus_kernels::DType;
 pub use ops::{BatchStats, ConvOptions, Interpolation};
 pub use rng::Rng;
 pub use shape::{Axes, Layout, Shape, ToNumbers};
-pub use tensor::{Element, Tensor};
+pub use tensor::{Element, Tensor, eval};

@@ -110,7 +110,26 @@ impl<R: Rule> Optimizer<R> {
     pub fn step(&mut self, loss: &Tensor) -> Result<()> {
         let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
         let gradients = self.gradients(loss, &values)?;
-        self.apply(loss, values, gradients)
+        self.apply(Some(loss), values, gradients)
+    }
+
+    /// One step down gradients that were found elsewhere: added up over several batches, say, or averaged over
+    /// several machines. One for each parameter, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when a gradient is missing or has another shape or type than its parameter; whatever
+    /// evaluation can fail with. On an error nothing has changed.
+    pub fn step_with(&mut self, gradients: &[Tensor]) -> Result<()> {
+        if gradients.len() != self.params.len() {
+            let (given, needed) = (gradients.len(), self.params.len());
+            return Err(Error::Data(format!("{given} gradients for {needed} parameters")));
+        }
+        let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
+        let mut checked = Vec::with_capacity(values.len());
+        for (((path, _), value), gradient) in self.params.iter().zip(&values).zip(gradients) {
+            checked.push(Some(same_kind(&format!("the gradient of {path}"), gradient.clone(), value)?));
+        }
+        self.apply(None, values, checked)
     }
 
     fn gradients(&self, loss: &Tensor, values: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
@@ -130,7 +149,12 @@ impl<R: Rule> Optimizer<R> {
         }
     }
 
-    fn apply(&mut self, loss: &Tensor, values: Vec<Tensor>, gradients: Vec<Option<Tensor>>) -> Result<()> {
+    fn apply(
+        &mut self,
+        loss: Option<&Tensor>,
+        values: Vec<Tensor>,
+        gradients: Vec<Option<Tensor>>,
+    ) -> Result<()> {
         self.prepare(&values)?;
         let gradients = self.clipped(gradients);
         let info = StepInfo { step: self.step + 1, lr: self.lr };
@@ -140,7 +164,7 @@ impl<R: Rule> Optimizer<R> {
             let (new, slots) = self.rule.update(info, value, &gradient, &self.slots[i]);
             updates.push((i, new, slots));
         }
-        let mut roots = vec![loss.clone()];
+        let mut roots: Vec<Tensor> = loss.cloned().into_iter().collect();
         for (_, new, slots) in &updates {
             roots.push(new.clone());
             roots.extend(slots.iter().cloned());
@@ -151,7 +175,9 @@ impl<R: Rule> Optimizer<R> {
             self.slots[i] = slots.iter().map(Tensor::fresh).collect();
         }
         self.step += 1;
-        loss.node().release();
+        if let Some(loss) = loss {
+            loss.node().release();
+        }
         Ok(())
     }
 

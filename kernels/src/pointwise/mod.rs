@@ -33,9 +33,12 @@ pub(crate) const TASK_WORK: usize = 1 << 17;
 /// Inputs of more bytes than this are taken to lie in memory, not in a cache.
 const CACHE_BYTES: usize = 1 << 20;
 
+/// Results of more bytes than this are written past the caches.
+const STREAM_BYTES: usize = 4 << 20;
+
 /// The operands of a call, as it gives them.
 fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
-    Operands { inputs, outputs, params, index_start: 0 }
+    Operands { inputs, outputs, params, index_start: 0, stream: false }
 }
 
 impl Kernel {
@@ -117,6 +120,7 @@ impl Kernel {
             outputs: &outputs,
             params: given.params,
             index_start: offset(&row_major) as u64,
+            stream: parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
         };
         let (space, largest) = self.layout(size, &row_major, &operands);
         let grid = Grid::new(&space.lens, &largest[..space.rank()]);

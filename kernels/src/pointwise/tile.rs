@@ -20,6 +20,8 @@ enum Mode {
     Direct,
     /// Copied to or from a slot. An input that a tile overwrites must be copied again each time.
     Copied { cache: bool },
+    /// An output, contiguous in the box, copied to memory past the caches.
+    Streamed,
 }
 
 /// An input or output operand of a run.
@@ -70,6 +72,8 @@ pub(crate) struct Operands<'a> {
     pub(crate) outputs: &'a [RawView],
     pub(crate) params: &'a [u64],
     pub(crate) index_start: u64,
+    /// Whether outputs are so large that the caches are better kept for other things.
+    pub(crate) stream: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -117,6 +121,11 @@ impl<'a> Plan<'a> {
             }
             if !computed || twice {
                 output.mode = Mode::Copied { cache: false };
+            }
+            // What is written over an input is in the cache already.
+            let in_place = operands.inputs.iter().any(|input| input.ptr == output.view.ptr);
+            if operands.stream && output.mode == Mode::Direct && !in_place {
+                output.mode = Mode::Streamed;
             }
             self.outputs.push(output);
         }
@@ -240,6 +249,9 @@ thread_local! {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
+        if self.plan.outputs.iter().any(|output| output.mode == Mode::Streamed) {
+            copy::fence();
+        }
         SPARE.set(std::mem::take(&mut self.scratch));
     }
 }
@@ -323,11 +335,12 @@ impl<'a> Worker<'a> {
     /// Says that a box of about the lengths `size` at `start` comes after the next one evaluated, during which its
     /// inputs are fetched into the cache.
     ///
-    /// The steps of a tile read one input after the other, and memory gives a single stream only a part of its
-    /// bandwidth: the streams must be asked for side by side.
+    /// The steps of a tile read one input after the other, and then none for a while. Memory gives a single stream
+    /// only a part of its bandwidth, and nothing to those who do not ask: the streams must be asked for side by side,
+    /// and all the time.
     pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
         let inputs = self.plan.inputs.iter().filter(|input| input.together);
-        if inputs.clone().count() < 2 || self.plan.steps.len() < 2 {
+        if self.plan.steps.len() < 2 {
             return;
         }
         let rank = self.plan.space.rank();
@@ -405,7 +418,13 @@ impl<'a> Worker<'a> {
                     from = spread;
                 }
                 // SAFETY: the box of the output is writable, and the value is a whole tile.
-                unsafe { self.with_box(output, size, |of| copy::scatter(output.size, to, from, of)) };
+                unsafe {
+                    if output.mode == Mode::Streamed {
+                        copy::stream(to, from, n * output.size)
+                    } else {
+                        self.with_box(output, size, |of| copy::scatter(output.size, to, from, of))
+                    }
+                };
             }
         }
     }

@@ -87,7 +87,7 @@ impl Kernel {
             kernel: self,
             folds: folds(self.reduction, dtype, level),
             size: dtype.size(),
-            operands: Operands { inputs, outputs: &[], params, index_start: 0 },
+            operands: Operands { inputs, outputs: &[], params, index_start: 0, stream: false },
             level,
             out: Shared(out),
             layout,
