@@ -2,6 +2,7 @@
 //! around kernels: it hands out raw addresses, and says why they are good.
 
 use super::capture::Capture;
+use super::chain::{Chain, Member};
 use super::memory::Buffer;
 use super::plan::{ConvForm, Kernel, MapStep, Plan, Step};
 use super::{Operand, Place, STATS, Value, guarded, trace};
@@ -10,7 +11,10 @@ use crate::shape::{Layout, Shape};
 use gradus_kernels::conv::{Conv, ConvBlock};
 use gradus_kernels::gemm::{Block, Float, Gemm};
 use gradus_kernels::program::{Instr, Program};
-use gradus_kernels::{DType, RawView, conv, fold, gather, gemm, pointwise, scan, sort};
+use gradus_kernels::{
+    DType, MAX_RANK, RawView, conv, fold, gather, gemm, par, pointwise, reduce, scan, sort,
+};
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
@@ -26,7 +30,18 @@ pub(super) fn run_unguarded(plan: &Plan, capture: &Capture) -> Result<Vec<(u32, 
 
 fn execute(plan: &Plan, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
     let mut machine = Machine { capture, slots: vec![None; plan.slots.len()] };
-    for step in &plan.steps {
+    // The guard and the trace look at steps one by one.
+    let whole = guard || trace::enabled();
+    let mut chains = plan.chains.iter().filter(|_| !whole).peekable();
+    let mut next = 0;
+    while next < plan.steps.len() {
+        if let Some(chain) = chains.next_if(|chain| chain.steps.start == next) {
+            machine.chain(chain, plan)?;
+            next = chain.steps.end;
+            continue;
+        }
+        let step = &plan.steps[next];
+        next += 1;
         machine.begin(step, plan)?;
         match trace::enabled() {
             false => machine.step(step)?,
@@ -166,6 +181,49 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// Runs the steps of a chain block by block of their common axis, then those that follow them.
+    fn chain(&mut self, chain: &Chain, plan: &Plan) -> Result<()> {
+        let steps = &plan.steps[chain.steps.clone()];
+        steps.iter().try_for_each(|step| self.begin(step, plan))?;
+        let parts: Vec<Part> = chain.members.iter().map(|member| self.part(member, plan)).collect();
+        let params = &self.capture.params;
+        par::for_each(chain.len.div_ceil(chain.block), |block| {
+            let start = block * chain.block;
+            for part in &parts {
+                // SAFETY: see `step`. Blocks of all members touch disjoint elements of what the chain writes, as
+                // `chain` has found out, and within a block members run in the order of the plan.
+                unsafe { part.run(start..(start + chain.block).min(chain.len), params) };
+            }
+        });
+        chain.after.iter().try_for_each(|&step| self.step(&plan.steps[step]))?;
+        for slot in steps.iter().flat_map(|step| &step.ends) {
+            self.slots[*slot as usize] = None;
+        }
+        Ok(())
+    }
+
+    fn part<'p>(&self, member: &Member, plan: &'p Plan) -> Part<'p> {
+        let (axis, stream) = (member.axis, member.stream);
+        match &plan.steps[member.step].kernel {
+            Kernel::Map(map) => {
+                let (inputs, outputs) = (self.views(&map.inputs), self.views(&map.outputs));
+                Part {
+                    kernel: PartKernel::Map(&map.kernel, stream),
+                    shape: &map.shape,
+                    axis,
+                    inputs,
+                    outputs,
+                }
+            }
+            Kernel::Reduce { kernel, shape, axes, inputs, out } => {
+                let outputs = vec![RawView { ptr: self.out(*out), strides: [0; MAX_RANK] }];
+                let inputs = self.views(inputs);
+                Part { kernel: PartKernel::Reduce(kernel, *axes), shape, axis, inputs, outputs }
+            }
+            _ => unreachable!("a chain is of maps and reductions"),
+        }
+    }
+
     fn bad_index(&self, step: &Step, e: gather::BadIndex) -> Error {
         let node = self.capture.nodes[step.node as usize].tensor.node();
         Error::BadIndex { value: e.value, len: e.len, op: node.op.name(), site: node.site }
@@ -288,6 +346,51 @@ impl Machine<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A step of a chain with its operands.
+struct Part<'a> {
+    kernel: PartKernel<'a>,
+    shape: &'a Shape,
+    axis: usize,
+    inputs: Vec<RawView>,
+    outputs: Vec<RawView>,
+}
+
+enum PartKernel<'a> {
+    Map(&'a pointwise::Kernel, bool),
+    Reduce(&'a reduce::Kernel, u32),
+}
+
+impl Part<'_> {
+    /// # Safety
+    /// As the kernel's, for the elements of this range of the common axis.
+    unsafe fn run(&self, range: Range<usize>, params: &[u64]) {
+        let (shape, rank) = (self.shape, self.shape.rank());
+        match &self.kernel {
+            PartKernel::Map(kernel, stream) => {
+                let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
+                size[..rank].copy_from_slice(shape);
+                (start[self.axis], size[self.axis]) = (range.start, range.len());
+                let (start, size) = (&start[..rank], &size[..rank]);
+                // SAFETY: the caller's promise.
+                unsafe { kernel.run_part(shape, start, size, &self.inputs, &self.outputs, params, *stream) }
+            }
+            PartKernel::Reduce(kernel, axes) => {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    kernel.run_part(
+                        shape,
+                        *axes,
+                        (self.axis, range),
+                        &self.inputs,
+                        self.outputs[0].ptr,
+                        params,
+                    )
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The plan of a graph: which kernels to run, in which order, on which buffers.
 
 use super::capture::{Capture, Role};
+use super::chain::Chain;
 use super::fuse::Groups;
 use super::{Operand, Place};
 use crate::ops::{Op, WindowSpec, layout};
@@ -17,6 +18,8 @@ pub(crate) struct Plan {
     pub slots: Vec<usize>,
     /// Values to keep: node, where it lies, and the offset of its first element.
     pub outputs: Vec<(u32, Place, usize)>,
+    /// Steps that the CPU runs together, block by block.
+    pub chains: Vec<Chain>,
 }
 
 /// One kernel with its operands.

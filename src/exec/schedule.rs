@@ -1,6 +1,7 @@
 //! From groups to steps: the order of kernels, the buffers they use, and when each buffer's life ends.
 
 use super::capture::Role;
+use super::chain;
 use super::fuse::Groups;
 use super::plan::{Class, ConvForm, Ir, Kernel, MapStep, Plan, Step};
 use super::{Operand, Place};
@@ -34,7 +35,8 @@ pub(super) fn schedule(ir: &Ir, groups: &Groups) -> Plan {
     let mut steps: Vec<Step> = order.into_iter().map(|nodes| scheduler.step(&nodes)).collect();
     let outputs = scheduler.outputs();
     scheduler.lives(&mut steps, &outputs);
-    Plan { steps, slots: scheduler.slots, outputs }
+    let chains = chain::find(&steps);
+    Plan { steps, slots: scheduler.slots, outputs, chains }
 }
 
 impl Scheduler<'_, '_> {

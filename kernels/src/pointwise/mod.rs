@@ -61,7 +61,31 @@ impl Kernel {
     /// or an input, except that an output may be exactly an input (same address, same strides).
     pub unsafe fn run(&self, shape: &[usize], inputs: &[RawView], outputs: &[RawView], params: &[u64]) {
         // SAFETY: the region is the whole space.
-        unsafe { self.run_box(shape, [&vec![0; shape.len()], shape], &given(inputs, outputs, params), true) }
+        unsafe { self.run_box(shape, [&vec![0; shape.len()], shape], given(inputs, outputs, params), true) }
+    }
+
+    /// As [`Kernel::run_region`]; with `stream`, results are written past the caches, for what is large and not read
+    /// soon.
+    ///
+    /// # Panics
+    /// As [`Kernel::run`].
+    ///
+    /// # Safety
+    /// As [`Kernel::run_region`].
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn run_part(
+        &self,
+        shape: &[usize],
+        start: &[usize],
+        size: &[usize],
+        inputs: &[RawView],
+        outputs: &[RawView],
+        params: &[u64],
+        stream: bool,
+    ) {
+        let given = Operands { stream, ..given(inputs, outputs, params) };
+        // SAFETY: the caller's promise.
+        unsafe { self.run_box(shape, [start, size], given, false) }
     }
 
     /// Evaluates the program over the box `start .. start + size` of the space `shape`, on the calling thread.
@@ -81,18 +105,12 @@ impl Kernel {
         params: &[u64],
     ) {
         // SAFETY: the caller's promise.
-        unsafe { self.run_box(shape, [start, size], &given(inputs, outputs, params), false) }
+        unsafe { self.run_box(shape, [start, size], given(inputs, outputs, params), false) }
     }
 
     /// # Safety
     /// As [`Kernel::run_region`].
-    unsafe fn run_box(
-        &self,
-        shape: &[usize],
-        [start, size]: [&[usize]; 2],
-        given: &Operands,
-        parallel: bool,
-    ) {
+    unsafe fn run_box(&self, shape: &[usize], [start, size]: [&[usize]; 2], given: Operands, parallel: bool) {
         assert!(shape.len() <= MAX_RANK, "at most {MAX_RANK} axes, not {}", shape.len());
         check_arity(&self.code, given.inputs, Some(given.outputs), given.params);
         if size.contains(&0) {
@@ -120,7 +138,8 @@ impl Kernel {
             outputs: &outputs,
             params: given.params,
             index_start: offset(&row_major) as u64,
-            stream: parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
+            stream: given.stream
+                || parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
         };
         let (space, largest) = self.layout(size, &row_major, &operands);
         let grid = Grid::new(&space.lens, &largest[..space.rank()]);

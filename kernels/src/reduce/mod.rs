@@ -109,6 +109,57 @@ impl Kernel {
 }
 
 impl Kernel {
+    /// Whether the program reads the index of an element, so that it cannot run over a part of its space.
+    pub fn reads_index(&self) -> bool {
+        self.code.uses_index
+    }
+
+    /// [`Kernel::run`] for a range of one kept axis, all kept axes before which have length 1: results of a range
+    /// lie together. `out` is still that of the whole.
+    ///
+    /// # Panics
+    /// As [`Kernel::run`]; if the axis is reduced or the program reads the index.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`], for that range.
+    pub unsafe fn run_part(
+        &self,
+        shape: &[usize],
+        axes: u32,
+        (axis, range): (usize, Range<usize>),
+        inputs: &[RawView],
+        out: *mut u8,
+        params: &[u64],
+    ) {
+        let kept = |k: &usize| axes >> k & 1 == 0;
+        assert!(
+            kept(&axis) && !self.code.uses_index,
+            "a part along axis {axis} of a reduction over {axes:#b}"
+        );
+        let mut part = [1; MAX_RANK];
+        part[..shape.len()].copy_from_slice(shape);
+        part[axis] = range.len();
+        let views: Vec<RawView> = (inputs.iter().enumerate())
+            .map(|(k, view)| {
+                let bytes = self.code.input_type(k).map_or(0, |t| t.size()) as isize;
+                let ptr = view.ptr.wrapping_offset(range.start as isize * view.strides[axis] * bytes);
+                RawView { ptr, strides: view.strides }
+            })
+            .collect();
+        let stride: usize = (axis + 1..shape.len()).filter(kept).map(|k| shape[k]).product();
+        let size = self.reduction.result(self.code.output_type(0)).size();
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.run(
+                &part[..shape.len()],
+                axes,
+                &views,
+                out.wrapping_add(range.start * stride * size),
+                params,
+            )
+        }
+    }
+
     /// [`Kernel::run`] on slices: inputs with their strides in elements (0: broadcast).
     ///
     /// # Panics

@@ -1,0 +1,272 @@
+//! Chains: consecutive maps and reductions that go through large tensors index by index of one axis, run together in
+//! blocks of that axis. A block stays in the second-level cache from its first kernel to its last, so that
+//! a softmax or a batch normalization reads memory once, not once for each of its kernels.
+//!
+//! Nothing else changes: every element is computed by the same program from the same numbers, and the order of every
+//! sum is that of its reduced axes, none of which is cut.
+
+use super::plan::{Kernel, Step};
+use super::{Operand, Place};
+use crate::shape::{Layout, Shape};
+use gradus_kernels::DType;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+/// Bytes that one block should touch: a part of a second-level cache.
+const BLOCK_BYTES: usize = 512 << 10;
+/// A single index of the axis may touch as much as this.
+const MOST_BYTES: usize = 3 << 19;
+/// What touches less than this in all stays in the cache anyway.
+const LEAST_BYTES: usize = 2 << 20;
+/// Results of more bytes than this that no later kernel of a chain reads are written past the caches.
+const STREAM_BYTES: usize = 4 << 20;
+/// How many steps are looked at.
+const WINDOW: usize = 64;
+
+/// Steps of a plan that run together.
+pub(crate) struct Chain {
+    /// All of them, those of `after` included.
+    pub steps: Range<usize>,
+    pub members: Vec<Member>,
+    /// Steps among them that run when all blocks are done.
+    pub after: Vec<usize>,
+    /// The length of the common axis, and how much of it is one block.
+    pub len: usize,
+    pub block: usize,
+}
+
+/// A step of a chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub step: usize,
+    /// Which of its axes is the common one.
+    pub axis: usize,
+    /// Whether its results are better written past the caches.
+    pub stream: bool,
+}
+
+/// The chains of a plan, in order.
+pub(super) fn find(steps: &[Step]) -> Vec<Chain> {
+    let mut chains: Vec<Chain> = Vec::new();
+    let mut at = 0;
+    while at < steps.len() {
+        let candidates = space(&steps[at].kernel).map_or(0, |(shape, _)| shape.rank());
+        let longest = (0..candidates)
+            .filter_map(|axis| Search::new(steps, at, axis)?.grow())
+            .max_by_key(|chain| (chain.members.len(), chain.len));
+        at = longest.as_ref().map_or(at + 1, |chain| chain.steps.end);
+        chains.extend(longest);
+    }
+    chains
+}
+
+/// The space a map or a reduction runs over, and the axes it reduces.
+fn space(kernel: &Kernel) -> Option<(&Shape, u32)> {
+    match kernel {
+        Kernel::Map(map) => Some((&map.shape, 0)),
+        Kernel::Reduce { shape, axes, .. } => Some((shape, *axes)),
+        _ => None,
+    }
+}
+
+fn inputs(kernel: &Kernel) -> &[(Operand, DType)] {
+    match kernel {
+        Kernel::Map(map) => &map.inputs,
+        Kernel::Reduce { inputs, .. } => inputs,
+        _ => &[],
+    }
+}
+
+/// The slots a map or a reduction writes, and the stride of the common axis in each; none where the results of a block
+/// would not lie as its elements do.
+fn results(kernel: &Kernel, axis: usize) -> Option<Vec<(u32, usize)>> {
+    match kernel {
+        Kernel::Map(map) => {
+            let stride = |(o, _): &(Operand, DType)| match o.place {
+                Place::Slot(slot) => Some((slot, o.layout.strides[axis] as usize)),
+                Place::Leaf(_) => None,
+            };
+            map.outputs.iter().map(stride).collect()
+        }
+        Kernel::Reduce { kernel, shape, axes, out, .. } => {
+            let kept = |k: &usize| axes >> k & 1 == 0;
+            let outermost = (0..axis).filter(kept).all(|k| shape[k] == 1);
+            let stride = (axis + 1..shape.rank()).filter(kept).map(|k| shape[k]).product();
+            (outermost && !kernel.reads_index()).then(|| vec![(*out, stride)])
+        }
+        _ => None,
+    }
+}
+
+/// Whether index `i` of `axis` reads only elements whose offset `e` has `e / stride % len = i`.
+fn aligned(layout: &Layout, shape: &Shape, axis: usize, stride: usize) -> bool {
+    let (stride, period) = (stride as isize, (stride * shape[axis]) as isize);
+    let mut inner = 0;
+    for k in (0..shape.rank()).filter(|&k| k != axis && shape[k] > 1) {
+        let step = layout.strides[k];
+        if step < 0 {
+            return false;
+        }
+        if step % period != 0 {
+            inner += step * (shape[k] as isize - 1);
+        }
+    }
+    layout.offset == 0 && layout.strides[axis] == stride && inner < stride
+}
+
+/// A read of memory that was there before the chain.
+type Read = (Place, Layout, Shape, usize);
+
+struct Search<'a> {
+    steps: &'a [Step],
+    first: usize,
+    len: usize,
+    members: Vec<Member>,
+    after: Vec<usize>,
+    /// Slots that members write: the stride of the common axis.
+    written: HashMap<u32, usize>,
+    read: Vec<Read>,
+    /// Slots that the steps of `after` write, and read.
+    late: [HashSet<u32>; 2],
+    /// Bytes of each operand.
+    bytes: HashMap<Place, usize>,
+    /// Bytes that go through the members' operands.
+    traffic: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(steps: &'a [Step], first: usize, axis: usize) -> Option<Search<'a>> {
+        let (shape, reduced) = space(&steps[first].kernel)?;
+        let cuts = shape[axis] > 1 && reduced >> axis & 1 == 0;
+        let mut search = Search {
+            steps,
+            first,
+            len: shape[axis],
+            members: Vec::new(),
+            after: Vec::new(),
+            written: HashMap::new(),
+            read: Vec::new(),
+            late: [HashSet::new(), HashSet::new()],
+            bytes: HashMap::new(),
+            traffic: 0,
+        };
+        (cuts && search.fits(first, axis)).then(|| {
+            search.join(first, axis);
+            search
+        })
+    }
+
+    fn grow(mut self) -> Option<Chain> {
+        let window = self.steps.len().min(self.first + WINDOW);
+        for t in self.first + 1..window {
+            let Some((shape, reduced)) = space(&self.steps[t].kernel) else { break };
+            let fitting = (0..shape.rank())
+                .filter(|&k| shape[k] == self.len && reduced >> k & 1 == 0)
+                .find(|&k| self.related(t) && self.fits(t, k));
+            match fitting {
+                Some(axis) => self.join(t, axis),
+                None => self.defer(t),
+            }
+        }
+        self.finish()
+    }
+
+    /// Whether a step reads anything that a member reads or writes.
+    fn related(&self, t: usize) -> bool {
+        inputs(&self.steps[t].kernel).iter().any(|(o, _)| self.bytes.contains_key(&o.place))
+    }
+
+    /// Whether a step may run block by block after the members so far.
+    fn fits(&self, t: usize, axis: usize) -> bool {
+        let kernel = &self.steps[t].kernel;
+        let Some((shape, _)) = space(kernel) else { return false };
+        let Some(results) = results(kernel, axis) else { return false };
+        let reads = inputs(kernel).iter().all(|(o, _)| match o.place {
+            Place::Slot(slot) if self.late[0].contains(&slot) => false,
+            Place::Slot(slot) => {
+                self.written.get(&slot).is_none_or(|&stride| aligned(&o.layout, shape, axis, stride))
+            }
+            Place::Leaf(_) => true,
+        });
+        // Where a result takes over memory, no other block may still have to read what was there.
+        let heirs = self.steps[t].begins.iter().all(|&(slot, heir)| {
+            let (Some(old), Some(&(_, stride))) = (heir, results.iter().find(|r| r.0 == slot)) else {
+                return true;
+            };
+            let of_old = |o: &Place| *o == Place::Slot(old);
+            self.written.get(&old).is_none_or(|&s| s == stride)
+                && !self.late[1].contains(&old)
+                && self.read.iter().filter(|r| of_old(&r.0)).all(|(_, l, s, k)| aligned(l, s, *k, stride))
+                && inputs(kernel)
+                    .iter()
+                    .filter(|(o, _)| of_old(&o.place))
+                    .all(|(o, _)| aligned(&o.layout, shape, axis, stride))
+        });
+        reads && heirs
+    }
+
+    fn join(&mut self, t: usize, axis: usize) {
+        let kernel = &self.steps[t].kernel;
+        let Some((shape, reduced)) = space(kernel) else { return };
+        for (o, dtype) in inputs(kernel) {
+            let seen = (0..shape.rank()).filter(|&k| o.layout.strides[k] != 0).map(|k| shape[k]);
+            let bytes = seen.product::<usize>() * dtype.size();
+            self.traffic += bytes;
+            let known = self.bytes.entry(o.place).or_default();
+            *known = bytes.max(*known);
+            self.read.push((o.place, o.layout, *shape, axis));
+        }
+        let kept = (0..shape.rank()).filter(|k| reduced >> k & 1 == 0).map(|k| shape[k]);
+        let elements: usize = kept.product();
+        for (slot, stride) in results(kernel, axis).into_iter().flatten() {
+            self.written.insert(slot, stride);
+            // Results count as four bytes an element, which most are.
+            self.bytes.insert(Place::Slot(slot), elements * 4);
+            self.traffic += elements * 4;
+        }
+        self.members.push(Member { step: t, axis, stream: false });
+    }
+
+    fn defer(&mut self, t: usize) {
+        self.after.push(t);
+        let kernel = &self.steps[t].kernel;
+        let slot = |(o, _): &(Operand, DType)| match o.place {
+            Place::Slot(slot) => Some(slot),
+            Place::Leaf(_) => None,
+        };
+        self.late[1].extend(inputs(kernel).iter().filter_map(slot));
+        match kernel {
+            Kernel::Map(map) => self.late[0].extend(map.outputs.iter().filter_map(slot)),
+            Kernel::Reduce { out, .. } => self.late[0].extend([*out]),
+            _ => {}
+        }
+    }
+
+    /// The chain, if running it in blocks is worth it.
+    fn finish(mut self) -> Option<Chain> {
+        let end = self.members.last()?.step + 1;
+        self.after.retain(|&t| t < end);
+        let touched: usize = self.bytes.values().sum();
+        let each = touched / self.len;
+        if self.members.len() < 2
+            || touched < LEAST_BYTES
+            || each > MOST_BYTES
+            || self.traffic < touched * 5 / 4
+        {
+            return None;
+        }
+        for m in 0..self.members.len() {
+            let outputs = results(&self.steps[self.members[m].step].kernel, self.members[m].axis)?;
+            let large =
+                outputs.iter().map(|(slot, _)| self.bytes[&Place::Slot(*slot)]).sum::<usize>() > STREAM_BYTES;
+            let read_later = self.members[m + 1..].iter().any(|later| {
+                inputs(&self.steps[later.step].kernel)
+                    .iter()
+                    .any(|(o, _)| outputs.iter().any(|(slot, _)| o.place == Place::Slot(*slot)))
+            });
+            self.members[m].stream = large && !read_later;
+        }
+        let block = (BLOCK_BYTES / each.max(1)).clamp(1, self.len.div_ceil(8));
+        Some(Chain { steps: self.first..end, members: self.members, after: self.after, len: self.len, block })
+    }
+}
