@@ -16,8 +16,8 @@ use std::ops::Range;
 const BLOCK_BYTES: usize = 512 << 10;
 /// A single index of the axis may touch as much as this.
 const MOST_BYTES: usize = 3 << 19;
-/// What touches less than this in all stays in the cache anyway.
-const LEAST_BYTES: usize = 2 << 20;
+/// What touches less than this in all stays in the cache anyway. Tests chain whatever can be.
+const LEAST_BYTES: usize = if cfg!(test) { 0 } else { 2 << 20 };
 /// Results of more bytes than this that no later kernel of a chain reads are written past the caches.
 const STREAM_BYTES: usize = 4 << 20;
 /// How many steps are looked at.
@@ -268,5 +268,73 @@ impl<'a> Search<'a> {
         }
         let block = (BLOCK_BYTES / each.max(1)).clamp(1, self.len.div_ceil(8));
         Some(Chain { steps: self.first..end, members: self.members, after: self.after, len: self.len, block })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Rng, Tensor, eval, set_guard, vjp};
+
+    /// The bits of what `f` gives, its results computed together.
+    fn bits(f: &dyn Fn() -> Vec<Tensor>) -> Vec<Vec<u32>> {
+        let results = f();
+        eval(&results).unwrap();
+        results.iter().map(|x| x.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()).collect()).collect()
+    }
+
+    /// The guard runs steps one by one.
+    fn same(f: impl Fn() -> Vec<Tensor>) {
+        let together = bits(&f);
+        set_guard(true);
+        let alone = bits(&f);
+        set_guard(false);
+        assert_eq!(together, alone);
+    }
+
+    fn drawn(shape: &[usize], seed: u64) -> Tensor {
+        let x = Rng::seed(seed).normal(shape);
+        x.eval().unwrap();
+        x
+    }
+
+    #[test]
+    fn softmax_over_any_axis() {
+        for shape in [&[33, 50][..], &[4, 9, 17], &[16, 3, 5, 7], &[700, 3]] {
+            let (x, g) = (drawn(shape, 1), drawn(shape, 2));
+            for axis in 0..shape.len() as isize {
+                same(|| {
+                    let y = x.softmax(axis);
+                    let dx = vjp(&y, &[&x], &g).remove(0).unwrap();
+                    vec![y, dx, x.log_softmax(axis), x.sum(axis)]
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn batch_norm_with_its_gradients_and_statistics() {
+        for shape in [&[8, 16, 5, 5][..], &[300, 24], &[2, 9, 33]] {
+            let (x, g) = (drawn(shape, 3), drawn(shape, 4));
+            let (w, b) = (drawn(&shape[1..2], 5), drawn(&shape[1..2], 6));
+            same(|| {
+                let (y, stats) = x.batch_norm(Some(&w), Some(&b), 1e-5);
+                let y = y.relu();
+                let mut results: Vec<Tensor> = vjp(&y, &[&x, &w, &b], &g).into_iter().flatten().collect();
+                results.extend([y, stats.mean * 0.9 + &b, stats.unbiased_var * 0.1]);
+                results
+            });
+        }
+    }
+
+    /// Views that cross the blocks, and results that others read at other indices.
+    #[test]
+    fn what_does_not_line_up_is_left_out() {
+        let x = drawn(&[24, 24], 7);
+        same(|| {
+            let rows = (&x * 2.0).sum_keepdim(1);
+            let both = &x - &rows + rows.t();
+            let flipped = (x.exp() + 1.0).flip(0) * &x;
+            vec![both.sum(0), both, flipped.sum(1), (&x * x.t()).sum(1), flipped]
+        });
     }
 }

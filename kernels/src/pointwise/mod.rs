@@ -9,6 +9,7 @@ mod check;
 mod compile;
 mod copy;
 mod loops;
+mod pairs;
 mod slices;
 pub(crate) mod space;
 mod table;
@@ -31,7 +32,7 @@ pub struct Kernel {
 pub(crate) const TASK_WORK: usize = 1 << 17;
 
 /// Inputs of more bytes than this are taken to lie in memory, not in a cache.
-const CACHE_BYTES: usize = 1 << 20;
+pub(crate) const CACHE_BYTES: usize = 1 << 20;
 
 /// Results of more bytes than this are written past the caches.
 const STREAM_BYTES: usize = 4 << 20;

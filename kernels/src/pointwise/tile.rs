@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
 use super::copy::{self, Strided};
 use super::loops::Loop;
+use super::pairs::{LANES, PairLoop, pair_loop};
 use super::space::Space;
 use super::table;
 use crate::program::Random;
@@ -39,12 +40,20 @@ struct Operand {
 enum Bound {
     /// A loop; over one element if all its operands are scalars.
     Loop { run: Loop, dst: ValueId, args: [ValueId; 3], scalar: bool },
+    /// A loop of two f32 instructions; over one element if all operands are scalars.
+    Pair { run: PairLoop, dst: ValueId, args: [ValueId; 3], scalars: [bool; 3] },
     /// Row-major indices.
     Index { dst: ValueId, dtype: DType },
     /// Random numbers.
     Random { dst: ValueId, dtype: DType, kind: Random, seed: u64, draw: u64 },
     /// A value copied to the output operand with this number.
     Store { output: usize },
+}
+
+/// What computes a step.
+enum Found {
+    Loop(Loop),
+    Pair(PairLoop),
 }
 
 /// A program bound to operands, and to boxes of a certain form.
@@ -177,10 +186,13 @@ impl<'a> Plan<'a> {
             let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
             let dtype = self.code.values[step.dst].dtype;
             let run = match step.op {
-                Op::Unary(op) => table::unary(op, step.operand, self.level),
-                Op::Binary(op) => table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]),
-                Op::Select => table::select(step.operand, self.level, scalars),
-                Op::Cast => table::cast(step.operand, dtype, self.level),
+                Op::Unary(op) => Found::Loop(table::unary(op, step.operand, self.level)),
+                Op::Binary(op) => {
+                    Found::Loop(table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]))
+                }
+                Op::Pair(pair) => Found::Pair(pair_loop(pair, self.level)),
+                Op::Select => Found::Loop(table::select(step.operand, self.level, scalars)),
+                Op::Cast => Found::Loop(table::cast(step.operand, dtype, self.level)),
                 Op::Index => {
                     self.steps.push(Bound::Index { dst: step.dst, dtype });
                     self.push_stores(step.dst);
@@ -195,7 +207,11 @@ impl<'a> Plan<'a> {
             };
             self.scalar[step.dst] = all;
             constant[step.dst] = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
-            let bound = Bound::Loop { run, dst: step.dst, args: step.args, scalar: all };
+            let (dst, args) = (step.dst, step.args);
+            let bound = match run {
+                Found::Loop(run) => Bound::Loop { run, dst, args, scalar: all },
+                Found::Pair(run) => Bound::Pair { run, dst, args, scalars },
+            };
             if constant[step.dst] {
                 self.constant.push(bound)
             } else {
@@ -329,6 +345,9 @@ impl<'a> Worker<'a> {
             unsafe { self.step(step, start, size, n) };
             self.fetch(i, steps);
         }
+        if steps == 0 {
+            self.fetch(0, 1);
+        }
         self.ahead.clear();
     }
 
@@ -340,7 +359,8 @@ impl<'a> Worker<'a> {
     /// and all the time.
     pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
         let inputs = self.plan.inputs.iter().filter(|input| input.together);
-        if self.plan.steps.len() < 2 {
+        // One loop that reads and writes memory asks for it all the time.
+        if self.plan.steps.len() == 1 && !self.plan.outputs.is_empty() {
             return;
         }
         let rank = self.plan.space.rank();
@@ -383,6 +403,18 @@ impl<'a> Worker<'a> {
             Bound::Loop { run, dst, args: [a, b, c], scalar } => unsafe {
                 run(self.at[dst], self.at[a], self.at[b], self.at[c], if scalar { 1 } else { n })
             },
+            Bound::Pair { run, dst, args, scalars } => {
+                let mut spread = [[0f32; LANES]; 3];
+                let mut from = args.map(|arg| self.at[arg].cast_const().cast::<f32>());
+                for k in (0..3).filter(|&k| scalars[k]) {
+                    // SAFETY: a scalar is one readable element.
+                    spread[k] = [unsafe { *from[k] }; LANES];
+                    from[k] = spread[k].as_ptr();
+                }
+                let n = if scalars == [true; 3] { 1 } else { n };
+                // SAFETY: the caller's promise, as for other loops.
+                unsafe { run(self.at[dst].cast(), from, scalars.map(|scalar| usize::from(!scalar)), n) }
+            }
             Bound::Index { dst, dtype } => {
                 let at = self.at[dst];
                 self.index_runs(start, size, |done, first, step, len| {

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::pointwise::space::Grid;
 use crate::pointwise::tile::{Operands, Plan, Worker};
-use crate::pointwise::{Code, Slice, SliceMut, TASK_WORK, check_arity};
+use crate::pointwise::{CACHE_BYTES, Code, Slice, SliceMut, TASK_WORK, check_arity};
 use crate::program::Program;
 use crate::simd::{self, Level};
 use crate::{DType, MAX_RANK, RawView, par};
@@ -89,6 +89,7 @@ impl Kernel {
             size: dtype.size(),
             operands: Operands { inputs, outputs: &[], params, index_start: 0, stream: false },
             level,
+            far: shape.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES,
             out: Shared(out),
             layout,
         };
@@ -208,6 +209,8 @@ struct Run<'a> {
     size: usize,
     operands: Operands<'a>,
     level: Level,
+    /// Whether the inputs are taken to lie in memory, not in a cache.
+    far: bool,
     out: Shared,
 }
 
@@ -358,9 +361,16 @@ impl Run<'_> {
         if layout.inner < layout.space.rank() {
             (start[layout.inner], size[layout.inner]) = (job.columns.start, job.columns.len());
         }
-        let mut r = job.block.start;
-        while r < job.block.end {
-            let count = layout.next_box(r, job.block.end, room, &mut start, &mut size);
+        let (mut r, end) = (job.block.start, job.block.end);
+        let mut count = layout.next_box(r, end, room, &mut start, &mut size);
+        while r < end {
+            let (mut next_start, mut next_size, mut next) = (start, size, 0);
+            if r + count < end {
+                next = layout.next_box(r + count, end, room, &mut next_start, &mut next_size);
+                if self.far {
+                    worker.announce(&next_start, &next_size);
+                }
+            }
             // SAFETY: the box is part of the job.
             let x = unsafe {
                 worker.eval(&start, &size);
@@ -368,6 +378,7 @@ impl Run<'_> {
             };
             f(r, count, x);
             r += count;
+            (start, size, count) = (next_start, next_size, next);
         }
     }
 
