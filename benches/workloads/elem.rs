@@ -15,6 +15,7 @@ pub fn suite() -> Vec<Workload> {
         Workload { suite: "elem", name, flops, bytes, make }
     };
     vec![
+        elem("copy_16M", N, 128.0 * MIB, |_| Ok(copy())),
         elem("add_16M", N, 192.0 * MIB, |rng| {
             let y = drawn([N], rng)?;
             unary([N], rng, move |x| x + &y)
@@ -33,6 +34,22 @@ pub fn suite() -> Vec<Workload> {
         elem("bn_fwd_64x128x32x32", N / 2, 96.0 * MIB, |rng| batch_norm(rng, false)),
         elem("bn_fwdbwd_64x128x32x32", N / 2, 256.0 * MIB, |rng| batch_norm(rng, true)),
     ]
+}
+
+/// What the others are to be seen against: the copy of the standard library, on all threads.
+fn copy() -> Step {
+    let (from, mut to) = (vec![1f32; N], vec![0f32; N]);
+    let piece = N / 64;
+    Box::new(move || {
+        let pieces: Vec<_> =
+            to.chunks_mut(piece).zip(from.chunks(piece)).map(std::sync::Mutex::new).collect();
+        gradus::kernels::par::for_each(pieces.len(), |k| {
+            let mut piece = pieces[k].lock().unwrap_or_else(|e| e.into_inner());
+            let (to, from) = &mut *piece;
+            to.copy_from_slice(from);
+        });
+        Ok(())
+    })
 }
 
 /// Numbers between -3 and 3.

@@ -20,6 +20,8 @@ const MOST_BYTES: usize = 3 << 19;
 const LEAST_BYTES: usize = if cfg!(test) { 0 } else { 2 << 20 };
 /// Results of more bytes than this that no later kernel of a chain reads are written past the caches.
 const STREAM_BYTES: usize = 4 << 20;
+/// Scratch memory of each slot begins on a cache line.
+const LINE: usize = 64;
 /// How many steps are looked at.
 const WINDOW: usize = 64;
 
@@ -33,6 +35,26 @@ pub(crate) struct Chain {
     /// The length of the common axis, and how much of it is one block.
     pub len: usize,
     pub block: usize,
+    /// What only the members see: it never leaves the cache.
+    pub local: Vec<Local>,
+}
+
+/// A slot whose blocks lie, one after the other in time, in the same scratch memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Local {
+    pub slot: u32,
+    /// The stride of the common axis in the whole slot, in elements.
+    pub stride: usize,
+    /// Where it begins in the scratch memory, and how much of it a block needs, in bytes.
+    pub at: usize,
+    pub bytes: usize,
+}
+
+impl Chain {
+    /// Bytes of scratch memory that a block needs.
+    pub fn scratch(&self) -> usize {
+        self.local.iter().map(|local| local.at + local.bytes).max().unwrap_or(0)
+    }
 }
 
 /// A step of a chain.
@@ -45,8 +67,8 @@ pub(crate) struct Member {
     pub stream: bool,
 }
 
-/// The chains of a plan, in order.
-pub(super) fn find(steps: &[Step]) -> Vec<Chain> {
+/// The chains of a plan, in order. `sizes` are the bytes of its slots; `kept` says which slots outlive the plan.
+pub(super) fn find(steps: &[Step], sizes: &[usize], kept: &HashSet<u32>) -> Vec<Chain> {
     let mut chains: Vec<Chain> = Vec::new();
     let mut at = 0;
     while at < steps.len() {
@@ -55,9 +77,45 @@ pub(super) fn find(steps: &[Step]) -> Vec<Chain> {
             .filter_map(|axis| Search::new(steps, at, axis)?.grow())
             .max_by_key(|chain| (chain.members.len(), chain.len));
         at = longest.as_ref().map_or(at + 1, |chain| chain.steps.end);
-        chains.extend(longest);
+        chains.extend(longest.map(|chain| with_local(chain, steps, sizes, kept)));
     }
     chains
+}
+
+/// Finds what only the members of a chain see.
+fn with_local(mut chain: Chain, steps: &[Step], sizes: &[usize], kept: &HashSet<u32>) -> Chain {
+    let within = &steps[chain.steps.clone()];
+    let has = |of: &dyn Fn(&Step) -> bool| within.iter().any(of);
+    let late: HashSet<u32> = (chain.after.iter())
+        .flat_map(|&t| inputs(&steps[t].kernel))
+        .filter_map(|(o, _)| if let Place::Slot(slot) = o.place { Some(slot) } else { None })
+        .collect();
+    // Where each slot's memory comes from, if it is an older slot's.
+    let heir_of =
+        |slot: u32| within.iter().flat_map(|step| &step.begins).find(|b| b.0 == slot).and_then(|b| b.1);
+    let mut at = 0;
+    for member in &chain.members {
+        for (slot, stride) in results(&steps[member.step].kernel, member.axis).into_iter().flatten() {
+            let ends = has(&|step| step.ends.contains(&slot));
+            // Memory taken over inside the chain ends with its last owner.
+            let passed_on = has(&|step| step.begins.iter().any(|b| b.1 == Some(slot)));
+            if kept.contains(&slot) || late.contains(&slot) || !(ends || passed_on) {
+                continue;
+            }
+            let older = heir_of(slot).map(|old| chain.local.iter().find(|local| local.slot == old).copied());
+            match older {
+                // What takes over memory from before the chain stays there.
+                Some(None) => {}
+                Some(Some(old)) if old.stride == stride => chain.local.push(Local { slot, ..old }),
+                _ => {
+                    let bytes = (sizes[slot as usize] / chain.len * chain.block).next_multiple_of(LINE);
+                    chain.local.push(Local { slot, stride, at, bytes });
+                    at += bytes;
+                }
+            }
+        }
+    }
+    chain
 }
 
 /// The space a map or a reduction runs over, and the axes it reduces.
@@ -267,7 +325,8 @@ impl<'a> Search<'a> {
             self.members[m].stream = large && !read_later;
         }
         let block = (BLOCK_BYTES / each.max(1)).clamp(1, self.len.div_ceil(8));
-        Some(Chain { steps: self.first..end, members: self.members, after: self.after, len: self.len, block })
+        let (steps, local) = (self.first..end, Vec::new());
+        Some(Chain { steps, members: self.members, after: self.after, len: self.len, block, local })
     }
 }
 

@@ -2,7 +2,7 @@
 //! around kernels: it hands out raw addresses, and says why they are good.
 
 use super::capture::Capture;
-use super::chain::{Chain, Member};
+use super::chain::{Chain, Local, Member};
 use super::memory::Buffer;
 use super::plan::{ConvForm, Kernel, MapStep, Plan, Step};
 use super::{Operand, Place, STATS, Value, guarded, trace};
@@ -15,7 +15,7 @@ use gradus_kernels::{
     DType, MAX_RANK, RawView, conv, fold, gather, gemm, par, pointwise, reduce, scan, sort,
 };
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// Runs a plan on the leaves and numbers of `capture`; gives the values to keep.
@@ -42,7 +42,7 @@ fn execute(plan: &Plan, capture: &Capture, guard: bool) -> Result<Vec<(u32, Valu
         }
         let step = &plan.steps[next];
         next += 1;
-        machine.begin(step, plan)?;
+        machine.begin(step, plan, &[])?;
         match trace::enabled() {
             false => machine.step(step)?,
             true => {
@@ -79,8 +79,9 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    fn begin(&mut self, step: &Step, plan: &Plan) -> Result<()> {
-        for &(slot, heir) in &step.begins {
+    /// Makes the slots that begin at a step, but for those that a chain keeps in scratch memory.
+    fn begin(&mut self, step: &Step, plan: &Plan, local: &[Local]) -> Result<()> {
+        for &(slot, heir) in step.begins.iter().filter(|(slot, _)| local.iter().all(|l| l.slot != *slot)) {
             let buffer = match heir.and_then(|old| self.slots[old as usize].clone()) {
                 Some(buffer) => buffer,
                 None => {
@@ -184,17 +185,23 @@ impl Machine<'_> {
     /// Runs the steps of a chain block by block of their common axis, then those that follow them.
     fn chain(&mut self, chain: &Chain, plan: &Plan) -> Result<()> {
         let steps = &plan.steps[chain.steps.clone()];
-        steps.iter().try_for_each(|step| self.begin(step, plan))?;
-        let parts: Vec<Part> = chain.members.iter().map(|member| self.part(member, plan)).collect();
-        let params = &self.capture.params;
+        steps.iter().try_for_each(|step| self.begin(step, plan, &chain.local))?;
+        let parts: Vec<Part> = chain.members.iter().map(|member| self.part(member, chain, plan)).collect();
+        let (params, bytes, exhausted) = (&self.capture.params, chain.scratch(), AtomicBool::new(false));
         par::for_each(chain.len.div_ceil(chain.block), |block| {
             let start = block * chain.block;
+            let Ok(scratch) = Buffer::new(bytes) else { return exhausted.store(true, Relaxed) };
             for part in &parts {
                 // SAFETY: see `step`. Blocks of all members touch disjoint elements of what the chain writes, as
-                // `chain` has found out, and within a block members run in the order of the plan.
-                unsafe { part.run(start..(start + chain.block).min(chain.len), params) };
+                // `chain` has found out, within a block members run in the order of the plan, and the scratch
+                // memory is this block's alone.
+                unsafe { part.run(start..(start + chain.block).min(chain.len), scratch.as_ptr(), params) };
             }
         });
+        if exhausted.into_inner() {
+            let node = self.capture.nodes[steps[0].node as usize].tensor.node();
+            return Err(Error::OutOfMemory { bytes, op: node.op.name(), site: node.site });
+        }
         chain.after.iter().try_for_each(|&step| self.step(&plan.steps[step]))?;
         for slot in steps.iter().flat_map(|step| &step.ends) {
             self.slots[*slot as usize] = None;
@@ -202,26 +209,49 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn part<'p>(&self, member: &Member, plan: &'p Plan) -> Part<'p> {
-        let (axis, stream) = (member.axis, member.stream);
+    fn part<'p>(&self, member: &Member, chain: &Chain, plan: &'p Plan) -> Part<'p> {
+        let axis = member.axis;
+        let views = |operands: &[(Operand, DType)]| -> Vec<PartView> {
+            operands.iter().map(|(o, dtype)| self.part_view(o, *dtype, axis, chain)).collect()
+        };
         match &plan.steps[member.step].kernel {
             Kernel::Map(map) => {
-                let (inputs, outputs) = (self.views(&map.inputs), self.views(&map.outputs));
+                let kernel = PartKernel::Map(&map.kernel, member.stream);
                 Part {
-                    kernel: PartKernel::Map(&map.kernel, stream),
+                    kernel,
                     shape: &map.shape,
                     axis,
-                    inputs,
-                    outputs,
+                    inputs: views(&map.inputs),
+                    outputs: views(&map.outputs),
                 }
             }
             Kernel::Reduce { kernel, shape, axes, inputs, out } => {
-                let outputs = vec![RawView { ptr: self.out(*out), strides: [0; MAX_RANK] }];
-                let inputs = self.views(inputs);
-                Part { kernel: PartKernel::Reduce(kernel, *axes), shape, axis, inputs, outputs }
+                let layout = Layout { offset: 0, strides: [0; MAX_RANK] };
+                let dtype = kernel.output_type();
+                let outputs = views(&[(Operand { place: Place::Slot(*out), layout }, dtype)]);
+                Part {
+                    kernel: PartKernel::Reduce(kernel, *axes),
+                    shape,
+                    axis,
+                    inputs: views(inputs),
+                    outputs,
+                }
             }
             _ => unreachable!("a chain is of maps and reductions"),
         }
+    }
+
+    /// An operand of a chain. In scratch memory, a whole turn of the common axis is only a block long.
+    fn part_view(&self, operand: &Operand, dtype: DType, axis: usize, chain: &Chain) -> PartView {
+        let local = chain.local.iter().find(|local| operand.place == Place::Slot(local.slot));
+        let Some(local) = local else { return PartView { view: self.view(operand, dtype), local: None } };
+        let mut strides = operand.layout.strides;
+        let turn = (local.stride * chain.len) as isize;
+        for (_, stride) in strides.iter_mut().enumerate().filter(|(k, s)| *k != axis && **s % turn == 0) {
+            *stride = *stride / chain.len as isize * chain.block as isize;
+        }
+        let view = RawView { ptr: std::ptr::null_mut(), strides };
+        PartView { view, local: Some([local.at, local.stride * dtype.size()]) }
     }
 
     fn bad_index(&self, step: &Step, e: gather::BadIndex) -> Error {
@@ -354,8 +384,8 @@ struct Part<'a> {
     kernel: PartKernel<'a>,
     shape: &'a Shape,
     axis: usize,
-    inputs: Vec<RawView>,
-    outputs: Vec<RawView>,
+    inputs: Vec<PartView>,
+    outputs: Vec<PartView>,
 }
 
 enum PartKernel<'a> {
@@ -363,11 +393,33 @@ enum PartKernel<'a> {
     Reduce(&'a reduce::Kernel, u32),
 }
 
+/// An operand of a step of a chain: one in memory, or one in the scratch memory of a block, which has its place
+/// there and the bytes from one index of the common axis to the next.
+struct PartView {
+    view: RawView,
+    local: Option<[usize; 2]>,
+}
+
+impl PartView {
+    /// The operand as the whole space would have it, for the block that begins at index `start`.
+    fn of(&self, start: usize, scratch: *mut u8) -> RawView {
+        match self.local {
+            None => self.view,
+            Some([at, step]) => RawView {
+                ptr: scratch.wrapping_add(at).wrapping_sub(start * step),
+                strides: self.view.strides,
+            },
+        }
+    }
+}
+
 impl Part<'_> {
     /// # Safety
     /// As the kernel's, for the elements of this range of the common axis.
-    unsafe fn run(&self, range: Range<usize>, params: &[u64]) {
+    unsafe fn run(&self, range: Range<usize>, scratch: *mut u8, params: &[u64]) {
         let (shape, rank) = (self.shape, self.shape.rank());
+        let views = |of: &[PartView]| of.iter().map(|view| view.of(range.start, scratch)).collect::<Vec<_>>();
+        let (inputs, outputs) = (views(&self.inputs), views(&self.outputs));
         match &self.kernel {
             PartKernel::Map(kernel, stream) => {
                 let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
@@ -375,20 +427,12 @@ impl Part<'_> {
                 (start[self.axis], size[self.axis]) = (range.start, range.len());
                 let (start, size) = (&start[..rank], &size[..rank]);
                 // SAFETY: the caller's promise.
-                unsafe { kernel.run_part(shape, start, size, &self.inputs, &self.outputs, params, *stream) }
+                unsafe { kernel.run_part(shape, start, size, &inputs, &outputs, params, *stream) }
             }
             PartKernel::Reduce(kernel, axes) => {
+                let part = (self.axis, range);
                 // SAFETY: the caller's promise.
-                unsafe {
-                    kernel.run_part(
-                        shape,
-                        *axes,
-                        (self.axis, range),
-                        &self.inputs,
-                        self.outputs[0].ptr,
-                        params,
-                    )
-                }
+                unsafe { kernel.run_part(shape, *axes, part, &inputs, outputs[0].ptr, params) }
             }
         }
     }

@@ -35,7 +35,11 @@ pub(super) fn schedule(ir: &Ir, groups: &Groups) -> Plan {
     let mut steps: Vec<Step> = order.into_iter().map(|nodes| scheduler.step(&nodes)).collect();
     let outputs = scheduler.outputs();
     scheduler.lives(&mut steps, &outputs);
-    let chains = chain::find(&steps);
+    let kept = outputs.iter().filter_map(|(_, place, _)| match place {
+        Place::Slot(slot) => Some(*slot),
+        Place::Leaf(_) => None,
+    });
+    let chains = chain::find(&steps, &scheduler.slots, &kept.collect());
     Plan { steps, slots: scheduler.slots, outputs, chains }
 }
 

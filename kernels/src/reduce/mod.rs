@@ -110,6 +110,11 @@ impl Kernel {
 }
 
 impl Kernel {
+    /// The type of the results.
+    pub fn output_type(&self) -> DType {
+        self.reduction.result(self.code.output_type(0))
+    }
+
     /// Whether the program reads the index of an element, so that it cannot run over a part of its space.
     pub fn reads_index(&self) -> bool {
         self.code.uses_index
@@ -148,7 +153,7 @@ impl Kernel {
             })
             .collect();
         let stride: usize = (axis + 1..shape.len()).filter(kept).map(|k| shape[k]).product();
-        let size = self.reduction.result(self.code.output_type(0)).size();
+        let size = self.output_type().size();
         // SAFETY: the caller's promise.
         unsafe {
             self.run(
