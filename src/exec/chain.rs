@@ -5,10 +5,11 @@
 //! Nothing else changes: every element is computed by the same program from the same numbers, and the order of every
 //! sum is that of its reduced axes, none of which is cut.
 
-use super::plan::{Kernel, Step};
+use super::plan::{Kernel, Plan, Step};
 use super::{Operand, Place};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::DType;
+use gradus_kernels::program::{Instr, Program};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -67,8 +68,9 @@ pub(crate) struct Member {
     pub stream: bool,
 }
 
-/// The chains of a plan, in order. `sizes` are the bytes of its slots; `kept` says which slots outlive the plan.
-pub(super) fn find(steps: &[Step], sizes: &[usize], kept: &HashSet<u32>) -> Vec<Chain> {
+/// The chains of a plan, in order.
+pub(super) fn find(plan: &Plan) -> Vec<Chain> {
+    let steps = &plan.steps;
     let mut chains: Vec<Chain> = Vec::new();
     let mut at = 0;
     while at < steps.len() {
@@ -77,13 +79,15 @@ pub(super) fn find(steps: &[Step], sizes: &[usize], kept: &HashSet<u32>) -> Vec<
             .filter_map(|axis| Search::new(steps, at, axis)?.grow())
             .max_by_key(|chain| (chain.members.len(), chain.len));
         at = longest.as_ref().map_or(at + 1, |chain| chain.steps.end);
-        chains.extend(longest.map(|chain| with_local(chain, steps, sizes, kept)));
+        chains.extend(longest.map(|chain| with_local(chain, plan)));
     }
     chains
 }
 
 /// Finds what only the members of a chain see.
-fn with_local(mut chain: Chain, steps: &[Step], sizes: &[usize], kept: &HashSet<u32>) -> Chain {
+fn with_local(mut chain: Chain, plan: &Plan) -> Chain {
+    let steps = &plan.steps;
+    let kept = |slot| plan.outputs.iter().any(|(_, place, _)| *place == Place::Slot(slot));
     let within = &steps[chain.steps.clone()];
     let has = |of: &dyn Fn(&Step) -> bool| within.iter().any(of);
     let late: HashSet<u32> = (chain.after.iter())
@@ -99,7 +103,7 @@ fn with_local(mut chain: Chain, steps: &[Step], sizes: &[usize], kept: &HashSet<
             let ends = has(&|step| step.ends.contains(&slot));
             // Memory taken over inside the chain ends with its last owner.
             let passed_on = has(&|step| step.begins.iter().any(|b| b.1 == Some(slot)));
-            if kept.contains(&slot) || late.contains(&slot) || !(ends || passed_on) {
+            if kept(slot) || late.contains(&slot) || !(ends || passed_on) {
                 continue;
             }
             let older = heir_of(slot).map(|old| chain.local.iter().find(|local| local.slot == old).copied());
@@ -108,7 +112,8 @@ fn with_local(mut chain: Chain, steps: &[Step], sizes: &[usize], kept: &HashSet<
                 Some(None) => {}
                 Some(Some(old)) if old.stride == stride => chain.local.push(Local { slot, ..old }),
                 _ => {
-                    let bytes = (sizes[slot as usize] / chain.len * chain.block).next_multiple_of(LINE);
+                    let (len, dtype) = plan.slots[slot as usize];
+                    let bytes = (len / chain.len * chain.block * dtype.size()).next_multiple_of(LINE);
                     chain.local.push(Local { slot, stride, at, bytes });
                     at += bytes;
                 }
@@ -146,14 +151,19 @@ fn results(kernel: &Kernel, axis: usize) -> Option<Vec<(u32, usize)>> {
             };
             map.outputs.iter().map(stride).collect()
         }
-        Kernel::Reduce { kernel, shape, axes, out, .. } => {
+        Kernel::Reduce { program, shape, axes, out, .. } => {
             let kept = |k: &usize| axes >> k & 1 == 0;
             let outermost = (0..axis).filter(kept).all(|k| shape[k] == 1);
             let stride = (axis + 1..shape.rank()).filter(kept).map(|k| shape[k]).product();
-            (outermost && !kernel.reads_index()).then(|| vec![(*out, stride)])
+            (outermost && !reads_index(program)).then(|| vec![(*out, stride)])
         }
         _ => None,
     }
+}
+
+/// Whether a program reads the index of an element, so that it cannot be reduced over a part of its space.
+fn reads_index(program: &Program) -> bool {
+    program.code.iter().any(|(instr, _)| matches!(instr, Instr::Index | Instr::Random { .. }))
 }
 
 /// Whether index `i` of `axis` reads only elements whose offset `e` has `e / stride % len = i`.

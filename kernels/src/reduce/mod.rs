@@ -110,16 +110,6 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// The type of the results.
-    pub fn output_type(&self) -> DType {
-        self.reduction.result(self.code.output_type(0))
-    }
-
-    /// Whether the program reads the index of an element, so that it cannot run over a part of its space.
-    pub fn reads_index(&self) -> bool {
-        self.code.uses_index
-    }
-
     /// [`Kernel::run`] for a range of one kept axis, all kept axes before which have length 1: results of a range
     /// lie together. `out` is still that of the whole.
     ///
@@ -153,7 +143,7 @@ impl Kernel {
             })
             .collect();
         let stride: usize = (axis + 1..shape.len()).filter(kept).map(|k| shape[k]).product();
-        let size = self.output_type().size();
+        let size = self.reduction.result(self.code.output_type(0)).size();
         // SAFETY: the caller's promise.
         unsafe {
             self.run(
