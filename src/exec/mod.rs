@@ -6,6 +6,7 @@ mod cpu;
 mod fuse;
 pub(crate) mod memory;
 mod plan;
+mod record;
 mod schedule;
 mod trace;
 
@@ -63,14 +64,30 @@ impl Value {
     }
 }
 
+/// Computes several tensors in one plan, so that what they have in common is computed once, and keeps their values.
+///
+/// ```
+/// use gradus::{Tensor, eval};
+/// let x = Tensor::from([1.0f32, 2.0, 3.0]);
+/// let (mean, square) = (x.mean(..), x.square());
+/// eval([&mean, &square])?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Tensor::eval`].
+pub fn eval<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    eval_roots(&tensors.into_iter().cloned().collect::<Vec<_>>())
+}
+
 /// Evaluates `roots` together and keeps their values.
 pub(crate) fn eval_roots(roots: &[Tensor]) -> Result<()> {
-    eval(roots, Keep::Roots)
+    run(roots, Keep::Roots)
 }
 
 /// Evaluates `roots` together; besides their values, keeps those that the user still has handles on.
 pub(crate) fn eval_step(roots: &[Tensor]) -> Result<()> {
-    eval(roots, Keep::Held)
+    run(roots, Keep::Held)
 }
 
 /// The value of a tensor that is about to be read. A scalar is often a loss whose gradient comes next, so the
@@ -79,14 +96,15 @@ pub(crate) fn value_of(x: &Tensor) -> Result<Value> {
     if let Some(value) = x.node().value() {
         return Ok(value);
     }
-    eval(std::slice::from_ref(x), if x.numel() == 1 { Keep::All } else { Keep::Roots })?;
+    run(std::slice::from_ref(x), if x.numel() == 1 { Keep::All } else { Keep::Roots })?;
     x.node().value().ok_or_else(|| Error::Data(String::from("a value was not kept")))
 }
 
-fn eval(roots: &[Tensor], keep: Keep) -> Result<()> {
+fn run(roots: &[Tensor], keep: Keep) -> Result<()> {
     let start = Instant::now();
     let Some(capture) = Capture::new(roots, keep) else { return Ok(()) };
     let plan = cache::plan_for(&capture);
+    record::record(&capture, &plan);
     STATS.planning_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
     let run = Instant::now();
     let result = cpu::run(&plan, &capture);
