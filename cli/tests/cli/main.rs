@@ -2,6 +2,7 @@
 
 mod common;
 mod faults;
+mod look;
 mod models;
 #[cfg(unix)]
 mod signals;
