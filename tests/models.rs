@@ -1,11 +1,11 @@
 //! Models learn, go on where they were stopped, and stop where NaN begins.
 
-use gradus::Tensor;
 use gradus::checkpoint::Checkpoint;
 use gradus::data::{Batch, Loader, LoaderOptions, LoaderState, Source, Split, idx, open};
 use gradus::models::classifier::{Classifier, ClassifierConfig};
 use gradus::models::gan::{Gan, GanConfig};
 use gradus::train::{Stepped, Trainable, non_finite, step_checked};
+use gradus::{Rng, Tensor};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +18,12 @@ fn loader(model: &dyn Trainable, source: impl Source + 'static, batch: usize, sh
 fn small_gan(average: f64) -> Gan {
     let config =
         GanConfig { latent: 8, hidden: vec![32, 64], g_lr: 1e-3, d_lr: 1e-3, average, ..Default::default() };
+    Gan::new(config, 3).unwrap()
+}
+
+/// With batch normalization in the generator.
+fn normalized_gan() -> Gan {
+    let config = GanConfig { batch_norm: true, average: 0.9, ..small_gan(0.0).config().clone() };
     Gan::new(config, 3).unwrap()
 }
 
@@ -54,8 +60,8 @@ fn both_players_of_a_gan_learn() {
 
 #[test]
 fn pictures_belong_to_their_seed_and_leave_training_alone() {
-    for average in [0.0, 0.9] {
-        let (mut a, mut b) = (small_gan(average), small_gan(average));
+    for make in [|| small_gan(0.0), || small_gan(0.9), normalized_gan] {
+        let (mut a, mut b) = (make(), make());
         let mut batches = loader(&a, digits(128).train, 32, true);
         for _ in 0..3 {
             let batch = batches.next_batch().unwrap();
@@ -87,8 +93,12 @@ fn a_model_resumed_at_any_step_is_the_unbroken_one_bit_for_bit() {
         let config = ClassifierConfig { channels: [2, 4], hidden: 8, ..Default::default() };
         Box::new(Classifier::new(&config, 1).unwrap()) as Box<dyn Trainable>
     };
-    let makers: [&dyn Fn() -> Box<dyn Trainable>; 3] =
-        [&|| Box::new(small_gan(0.0)), &|| Box::new(small_gan(0.9)), &classifier];
+    let makers: [&dyn Fn() -> Box<dyn Trainable>; 4] = [
+        &|| Box::new(small_gan(0.0)),
+        &|| Box::new(small_gan(0.9)),
+        &|| Box::new(normalized_gan()),
+        &classifier,
+    ];
     for make in makers {
         let mut loader = loader(make().as_ref(), digits(60).train, 12, true);
         let batches: Vec<Batch> = (0..5).map(|_| loader.next_batch().unwrap()).collect();
@@ -97,6 +107,27 @@ fn a_model_resumed_at_any_step_is_the_unbroken_one_bit_for_bit() {
             assert!(trained(make, &batches, Some(cut)) == whole, "cut at step {cut}");
         }
     }
+}
+
+#[test]
+fn a_normalized_generator_uses_its_running_statistics_for_pictures() {
+    let mut gan = normalized_gan();
+    let mut batches = loader(&gan, digits(128).train, 32, true);
+    for _ in 0..3 {
+        gan.step(&batches.next_batch().unwrap()).unwrap();
+    }
+    // Each picture is a function of its own noise alone.
+    let noise = Rng::seed(1).normal([6, 8]);
+    let all = gan.decode(&noise).to_vec::<f32>().unwrap();
+    let some = gan.decode(&noise.slice(0, 0..2)).to_vec::<f32>().unwrap();
+    assert_eq!(all[..some.len()], some);
+    let state = gan.state().unwrap();
+    let tracked = &state.tensors["generator.norms.0.num_batches_tracked"];
+    // The generator works for both players in each step.
+    assert_eq!(tracked.to_vec::<i32>().unwrap(), [6]);
+    assert!(!state.tensors.keys().any(|name| name.starts_with("discriminator.norms")));
+    let mean = state.tensors["generator.norms.1.running_mean"].to_vec::<f32>().unwrap();
+    assert!(mean.iter().any(|m| m.abs() > 1e-3), "{mean:?}");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! DCGAN on 28x28 pictures.
 
+use super::judge::{Judge, pixels};
 use gradus::data::{Images, Split};
-use gradus::metrics::{FeatureNet, LinearProbe, SampleReport};
+use gradus::metrics::LinearProbe;
 use gradus::models::dcgan::{Dcgan, DcganConfig};
 use gradus::nn::Module;
-use gradus::train::Figures;
-use gradus::{Error, Result, Rng, Tensor};
-use std::path::Path;
+use gradus::{Result, Tensor};
 
 /// Fréchet distances of the same model in PyTorch, one seed; another is within a quarter from 1,000 steps on.
 const DCGAN: &[(u64, f64)] =
@@ -17,7 +16,7 @@ const DCGAN: &[(u64, f64)] =
 pub fn dcgan(data: &Split, seed: u64, steps: u64) -> Result<()> {
     let config = DcganConfig { image: super::image(&data.train), ..DcganConfig::default() };
     let judge = Judge::new(data)?;
-    let measure = |model: &mut Dcgan, _: &Split| judge.report(model);
+    let measure = |model: &mut Dcgan, _: &Split| judge.report(|z| model.decode(z));
     let model = super::run(Dcgan::new(config, seed)?, data, (seed, 64, steps), "fid", DCGAN, measure)?;
     let error = 1.0 - probe(&model, data)?;
     println!("linear probe on D's features, 1,000 labels: {:.2} % error, expected 5.42", 100.0 * error);
@@ -32,45 +31,10 @@ pub fn constrained(data: &Split, seed: u64, steps: u64) -> Result<()> {
     {
         println!("{name}");
         let config = DcganConfig { image: super::image(&data.train), features: 16, ..config };
-        let measure = |model: &mut Dcgan, _: &Split| judge.report(model);
+        let measure = |model: &mut Dcgan, _: &Split| judge.report(|z| model.decode(z));
         super::run(Dcgan::new(config, seed)?, data, (seed, 64, steps), "fid", DCGAN, measure)?;
     }
     Ok(())
-}
-
-/// A feature net, and the features of the test pictures.
-struct Judge {
-    net: FeatureNet,
-    real: Tensor,
-}
-
-impl Judge {
-    fn new(data: &Split) -> Result<Judge> {
-        let Some(path) = std::env::args().nth(5) else {
-            return Err(Error::Data("name the file of a feature net after the steps".into()));
-        };
-        let net = FeatureNet::load(Path::new(&path))?;
-        let real = net.measure(&pixels(&data.test)?)?.features;
-        Ok(Judge { net, real })
-    }
-
-    /// Of 10,000 new pictures, always from the same noise.
-    fn report(&self, model: &mut Dcgan) -> Result<Figures> {
-        let mut rng = Rng::seed(1).split("samples");
-        let mut parts = Vec::new();
-        for _ in 0..20 {
-            let x = (model.sample(500, &mut rng) + 1.0) * 0.5;
-            x.eval()?;
-            parts.push(x.stop_grad());
-        }
-        Ok(SampleReport::new(&self.net, &Tensor::cat(&parts, 0), &self.real)?.pairs().to_vec())
-    }
-}
-
-/// Pictures from 0 to 1, `[n, 1, 28, 28]`.
-fn pixels(images: &Images) -> Result<Tensor> {
-    let values = images.pixels.iter().map(|&v| f32::from(v) / 255.0).collect();
-    Tensor::try_from_vec(values, [images.count, images.channels, images.height, images.width])
 }
 
 /// Accuracy on the test pictures of a linear classifier that learned from the first 1,000 training pictures.

@@ -2,12 +2,14 @@
 //!
 //! `cargo run --release --example reference -- vae mnist:FOLDER [SEED [STEPS [FEATURE_NET]]]`
 //!
-//! The protocols are `vae`, `burda`, `ae`, `dcgan` and `constrained`; each is described where it stands in this folder.
+//! The protocols are `vae`, `burda`, `ae`, `ae-fc`, `mlp`, `dcgan` and `constrained`; each is described where it stands in this folder.
 //! Data are named as in [`gradus::data::open`]; the figures expected are those of MNIST.
 //! The feature net, for the distances of generated pictures, is a file for [`gradus::metrics::FeatureNet::load`].
 
 mod ae;
 mod dcgan;
+mod judge;
+mod mlp;
 mod vae;
 
 use gradus::data::{self, Images, Loader, LoaderOptions, Split};
@@ -27,11 +29,14 @@ fn main() -> Result<()> {
         Some("vae") => (vae::vae, 13_800),
         Some("burda") => (vae::burda, 60_000),
         Some("ae") => (ae::deep, 24_000),
+        Some("ae-fc") => (ae::fully_connected, 24_000),
+        Some("mlp") => (mlp::mlp, 6_740),
         Some("dcgan") => (dcgan::dcgan, 5_000),
         Some("constrained") => (dcgan::constrained, 5_000),
         _ => {
             eprintln!(
-                "usage: reference vae|burda|ae|dcgan|constrained mnist:FOLDER|digits [SEED [STEPS [FEATURE_NET]]]"
+                "usage: reference vae|burda|ae|ae-fc|mlp|dcgan|constrained mnist:FOLDER|digits \
+                 [SEED [STEPS [FEATURE_NET]]]"
             );
             std::process::exit(2);
         }

@@ -4,6 +4,8 @@ mod cache;
 mod capture;
 mod cpu;
 mod fuse;
+#[cfg(feature = "gpu")]
+mod gpu;
 pub(crate) mod memory;
 mod plan;
 mod record;

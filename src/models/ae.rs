@@ -8,6 +8,7 @@ use crate::data::{Batch, Loader, Pixels};
 use crate::loss::{bce_with_logits, mse_elementwise};
 use crate::models::check_ranges;
 use crate::models::coder::{Decoder, Encoder, Layers};
+use crate::models::learner::Learner;
 use crate::nn::{Activation, Linear, Module};
 use crate::optim::Adam;
 use crate::schedule::Schedule;
@@ -140,9 +141,7 @@ module!(Network { encoder, code, decoder });
 /// The network, its optimizer, and the noise that corrupts.
 pub struct Autoencoder {
     config: AeConfig,
-    network: Network,
-    opt: Adam,
-    noise: Rng,
+    learner: Learner<Network>,
 }
 
 impl Autoencoder {
@@ -159,23 +158,29 @@ impl Autoencoder {
         let decoder = Decoder::new(config.code, config.image, &config.layers, 1, &mut draws);
         let network = Network { encoder, code, decoder };
         let opt = Adam::new(network.params(), config.lr);
-        Ok(Autoencoder { network, opt, noise: rng.split("noise"), config })
+        let learner = Learner { network, opt, noise: rng.split("noise") };
+        Ok(Autoencoder { config, learner })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &AeConfig {
+        &self.config
     }
 
     /// Encoder, the layer that makes the code, and decoder.
     pub fn network(&self) -> &impl Module {
-        &self.network
+        &self.learner.network
     }
 
     /// Codes of pictures x `[n, pixels]`: `[n, code]`.
     pub fn encode(&self, x: &Tensor) -> Tensor {
-        let code = self.network.code.forward(&self.network.encoder.forward(x));
+        let code = self.learner.network.code.forward(&self.learner.network.encoder.forward(x));
         self.config.code_activation.map_or(code.clone(), |activation| activation.forward(&code))
     }
 
     /// Pictures of codes `[n, code]`: `[n, pixels]` from 0 to 1.
     pub fn decode(&self, code: &Tensor) -> Tensor {
-        self.network.decoder.forward(code).sigmoid()
+        self.learner.network.decoder.forward(code).sigmoid()
     }
 
     /// What is made of x `[n, pixels]` by way of its code.
@@ -202,15 +207,15 @@ impl Trainable for Autoencoder {
         let x = self.rows(batch)?;
         if self.config.steps > 0 {
             let rate = Schedule::Cosine { from: self.config.lr, to: 0.0, steps: self.config.steps };
-            self.opt.set_lr(rate.at(self.opt.steps()));
+            self.learner.opt.set_lr(rate.at(self.learner.opt.steps()));
         }
-        let seen = self.config.corruption.apply(&x, &mut self.noise);
-        let logits = self.network.decoder.forward(&self.encode(&seen));
+        let seen = self.config.corruption.apply(&x, &mut self.learner.noise);
+        let logits = self.learner.network.decoder.forward(&self.encode(&seen));
         let loss = match self.config.objective {
             Objective::CrossEntropy => bce_with_logits(&logits, &x),
             Objective::SquaredError => mse_elementwise(&logits.sigmoid(), &x).sum(1).mean(..),
         };
-        self.opt.step(&loss)?;
+        self.learner.opt.step(&loss)?;
         Ok(vec![("loss", loss.item()?)])
     }
 
@@ -227,7 +232,7 @@ impl Trainable for Autoencoder {
         for batch in test.epoch() {
             let x = self.rows(&batch?)?;
             let n = x.shape()[0] as f64;
-            let logits = self.network.decoder.forward(&self.encode(&x));
+            let logits = self.learner.network.decoder.forward(&self.encode(&x));
             let square = |y: &Tensor| (y - &x).square().sum(..) / n;
             let mut parts = vec![bce_with_logits(&logits, &x), square(&logits.sigmoid())];
             if self.config.corruption != Corruption::None {
@@ -244,18 +249,10 @@ impl Trainable for Autoencoder {
     }
 
     fn state(&self) -> Result<Checkpoint> {
-        let mut state = Checkpoint::new();
-        state.put_module("network", &self.network)?;
-        state.put_optimizer("adam", &self.opt)?;
-        state.put_rng("noise", &self.noise);
-        Ok(state)
+        self.learner.state()
     }
 
     fn load(&mut self, state: &Checkpoint) -> Result<()> {
-        let noise = state.rng("noise")?;
-        state.load_module("network", &self.network)?;
-        state.load_optimizer("adam", &mut self.opt)?;
-        self.noise = noise;
-        Ok(())
+        self.learner.load(state)
     }
 }

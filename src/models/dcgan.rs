@@ -15,8 +15,8 @@ use crate::data::{Batch, Loader, Pixels};
 use crate::loss::{Adversarial, bce_with_logits};
 use crate::models::check_ranges;
 use crate::models::penalty::{gradient_penalty, r1};
-use crate::nn::{Module, Param};
-use crate::optim::{Adam, Ema};
+use crate::models::players::{Players, Rates};
+use crate::nn::Param;
 use crate::train::{Figures, Trainable};
 use crate::{Error, Result, Rng, Tensor};
 use networks::Plan;
@@ -158,13 +158,7 @@ impl DcganConfig {
 /// G, D, their optimizers, and the noise.
 pub struct Dcgan {
     config: DcganConfig,
-    generator: Generator,
-    discriminator: Discriminator,
-    /// The average of G over the steps, where asked for.
-    average: Option<Ema>,
-    g_opt: Adam,
-    d_opt: Adam,
-    noise: Rng,
+    players: Players<Generator, Discriminator>,
     /// The penalty of the last step: evaluated together with the step, as any buffer.
     penalty: Param,
 }
@@ -179,41 +173,37 @@ impl Dcgan {
         let rng = Rng::seed(seed);
         let generator = Generator::new(&config, &plan, &mut rng.split("generator"));
         let discriminator = Discriminator::new(&config, &plan, &mut rng.split("discriminator"));
-        let [b1, b2] = config.betas;
-        let g_opt = Adam::new(generator.params(), config.g_lr).betas(b1, b2);
-        let d_opt = Adam::new(discriminator.params(), config.d_lr).betas(b1, b2);
-        let average = match config.average {
-            0.0 => None,
-            decay => Some(Ema::new(generator.state(), decay)?.ramp()),
-        };
-        let (noise, penalty) = (rng.split("noise"), Param::buffer(Tensor::zeros([0usize; 0])));
-        Ok(Dcgan { generator, discriminator, average, g_opt, d_opt, noise, penalty, config })
+        let DcganConfig { g_lr, d_lr, betas, average, .. } = config;
+        let rates = Rates { g_lr, d_lr, betas, average };
+        let players = Players::new(generator, discriminator, rates, rng.split("noise"))?;
+        Ok(Dcgan { config, players, penalty: Param::buffer(Tensor::zeros([0usize; 0])) })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &DcganConfig {
+        &self.config
     }
 
     /// G.
     pub fn generator(&self) -> &Generator {
-        &self.generator
+        &self.players.generator
     }
 
     /// D.
     pub fn discriminator(&self) -> &Discriminator {
-        &self.discriminator
+        &self.players.discriminator
     }
 
-    /// `count` new pictures `[count, c, h, w]`, from -1 to 1, with the running statistics of batch normalization.
-    pub fn sample(&mut self, count: usize, rng: &mut Rng) -> Tensor {
-        let z = rng.normal([count, self.config.latent]);
-        self.average.iter_mut().for_each(Ema::swap);
-        self.generator.set_training(false);
-        let x = self.generator.forward(&z);
-        self.generator.set_training(true);
-        self.average.iter_mut().for_each(Ema::swap);
-        x
+    /// Pictures of noise z `[n, latent]`: `[n, c, h, w]` from 0 to 1, by the average of G where there is one, with the
+    /// running statistics of batch normalization.
+    pub fn decode(&mut self, z: &Tensor) -> Tensor {
+        (self.players.generate(|g| g.forward(z)) + 1.0) * 0.5
     }
 
     /// What D makes small, without the penalty.
     fn critic_loss(&self, real: &Tensor, fake: &Tensor) -> Tensor {
-        let (on_real, on_fake) = (self.discriminator.forward(real), self.discriminator.forward(fake));
+        let (on_real, on_fake) =
+            (self.players.discriminator.forward(real), self.players.discriminator.forward(fake));
         if self.config.real_label == 1.0 {
             return self.config.loss.critic(&on_real, &on_fake);
         }
@@ -223,37 +213,39 @@ impl Dcgan {
 
     /// The weighted penalty, if there is one.
     fn penalize(&mut self, real: &Tensor, fake: &Tensor) -> Option<Tensor> {
-        let critic = |x: &Tensor| self.discriminator.forward(x);
+        let critic = |x: &Tensor| self.players.discriminator.forward(x);
         match self.config.penalty {
             Penalty::None => None,
-            Penalty::Gradient(weight) => Some(gradient_penalty(critic, real, fake, &mut self.noise) * weight),
+            Penalty::Gradient(weight) => {
+                Some(gradient_penalty(critic, real, fake, &mut self.players.noise) * weight)
+            }
             Penalty::R1(weight) => Some(r1(critic, real) * (weight / 2.0)),
         }
     }
 
     /// A step of D; gives its loss and the penalty therein.
     fn teach_critic(&mut self, real: &Tensor) -> Result<Figures> {
-        let noise = self.noise.normal([real.shape()[0], self.config.latent]);
-        let fake = self.generator.forward(&noise).stop_grad();
+        let noise = self.players.noise.normal([real.shape()[0], self.config.latent]);
+        let fake = self.players.generator.forward(&noise).stop_grad();
         let loss = self.critic_loss(real, &fake);
         let Some(penalty) = self.penalize(real, &fake) else {
-            self.d_opt.step(&loss)?;
+            self.players.d_opt.step(&loss)?;
             return Ok(vec![("d_loss", loss.item()?)]);
         };
         self.penalty.assign(&penalty);
         let loss = loss + penalty;
-        self.d_opt.step(&loss)?;
+        self.players.d_opt.step(&loss)?;
         Ok(vec![("d_loss", loss.item()?), ("penalty", self.penalty.get().item()?)])
     }
 
     /// A step of G with a batch of n; gives its loss.
     fn teach_generator(&mut self, n: usize) -> Result<f64> {
-        let noise = self.noise.normal([n, self.config.latent]);
-        let loss = self.config.loss.generator(&self.discriminator.forward(&self.generator.forward(&noise)));
-        self.g_opt.step(&loss)?;
-        if let Some(average) = &mut self.average {
-            average.update()?;
-        }
+        let noise = self.players.noise.normal([n, self.config.latent]);
+        let loss = self
+            .config
+            .loss
+            .generator(&self.players.discriminator.forward(&self.players.generator.forward(&noise)));
+        self.players.teach_generator(&loss)?;
         loss.item()
     }
 }
@@ -270,15 +262,15 @@ impl Trainable for Dcgan {
         }
         let real = Tensor::try_from_vec(batch.pixels.clone(), batch.shape)?;
         let mut figures = self.teach_critic(&real)?;
-        if (self.d_opt.steps() - 1).is_multiple_of(self.config.critic_steps) {
+        if (self.players.d_opt.steps() - 1).is_multiple_of(self.config.critic_steps) {
             figures.push(("g_loss", self.teach_generator(batch.shape[0])?));
         }
         Ok(figures)
     }
 
     fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>> {
-        let x = self.sample(count, &mut Rng::seed(seed).split("pictures"));
-        Ok(Some((x + 1.0) * 0.5))
+        let z = Rng::seed(seed).split("pictures").normal([count, self.config.latent]);
+        Ok(Some(self.decode(&z)))
     }
 
     fn evaluate(&mut self, _: &mut Loader) -> Result<Figures> {
@@ -286,28 +278,10 @@ impl Trainable for Dcgan {
     }
 
     fn state(&self) -> Result<Checkpoint> {
-        let mut state = Checkpoint::new();
-        state.put_module("generator", &self.generator)?;
-        state.put_module("discriminator", &self.discriminator)?;
-        state.put_optimizer("generator_adam", &self.g_opt)?;
-        state.put_optimizer("discriminator_adam", &self.d_opt)?;
-        if let Some(average) = &self.average {
-            state.put_ema("generator_average", average)?;
-        }
-        state.put_rng("noise", &self.noise);
-        Ok(state)
+        self.players.state()
     }
 
     fn load(&mut self, state: &Checkpoint) -> Result<()> {
-        let noise = state.rng("noise")?;
-        state.load_module("generator", &self.generator)?;
-        state.load_module("discriminator", &self.discriminator)?;
-        state.load_optimizer("generator_adam", &mut self.g_opt)?;
-        state.load_optimizer("discriminator_adam", &mut self.d_opt)?;
-        if let Some(average) = &mut self.average {
-            state.load_ema("generator_average", average)?;
-        }
-        self.noise = noise;
-        Ok(())
+        self.players.load(state)
     }
 }

@@ -8,8 +8,9 @@
 use crate::checkpoint::Checkpoint;
 use crate::data::{Batch, Loader, Pixels};
 use crate::loss::bce_with_logits;
-use crate::nn::{Linear, Module};
-use crate::optim::{Adam, Ema};
+use crate::models::check_ranges;
+use crate::models::players::{Players, Rates};
+use crate::nn::{BatchNorm1d, Linear, Module};
 use crate::train::{Figures, Trainable};
 use crate::{Error, Result, Rng, Tensor, module};
 
@@ -24,6 +25,10 @@ pub struct GanConfig {
     pub hidden: Vec<usize>,
     /// Slope of the leaky ReLUs below 0.
     pub slope: f64,
+    /// Whether G has batch normalization and plain ReLUs after its hidden layers (Ioffe & Szegedy 2015), as DCGANs have.
+    /// Pictures are then made with its running statistics. D never has it: it would tell a batch of real pictures from
+    /// one of generated ones by what the pictures of a batch have in common.
+    pub batch_norm: bool,
     /// Adam's learning rate for G.
     pub g_lr: f64,
     /// Adam's learning rate for D.
@@ -45,6 +50,7 @@ impl Default for GanConfig {
             latent: 100,
             hidden: vec![256, 512, 1024],
             slope: 0.2,
+            batch_norm: false,
             g_lr: 2e-4,
             d_lr: 2e-4,
             betas: [0.5, 0.999],
@@ -54,24 +60,37 @@ impl Default for GanConfig {
     }
 }
 
-/// Linear layers with leaky ReLUs between them.
+/// Linear layers with, between them, leaky ReLUs, or batch normalizations and ReLUs.
 struct Mlp {
     layers: Vec<Linear>,
+    /// One for each layer but the last, or none.
+    norms: Vec<BatchNorm1d>,
     slope: f64,
 }
-module!(Mlp { layers });
+module!(Mlp { layers, norms });
 
 impl Mlp {
     /// Layers from each width to the next.
     fn new(widths: &[usize], slope: f64, rng: &mut Rng) -> Mlp {
-        Mlp { layers: widths.windows(2).map(|w| Linear::new(w[0], w[1], rng)).collect(), slope }
+        let layers = widths.windows(2).map(|w| Linear::new(w[0], w[1], rng)).collect();
+        Mlp { layers, norms: Vec::new(), slope }
+    }
+
+    /// The same with batch normalization and ReLU after each hidden layer.
+    fn normalized(widths: &[usize], rng: &mut Rng) -> Mlp {
+        let hidden = &widths[1..widths.len() - 1];
+        let norms = hidden.iter().map(|&width| BatchNorm1d::new(width)).collect();
+        Mlp { norms, ..Mlp::new(widths, 0.0, rng) }
     }
 
     /// x `[n, first width]` → `[n, last width]`, without a nonlinearity after the last layer.
     fn forward(&self, x: &Tensor) -> Tensor {
         let (last, hidden) = self.layers.split_last().expect("an MLP has at least one layer");
-        let h = hidden.iter().fold(x.clone(), |h, layer| layer.forward(&h).leaky_relu(self.slope));
-        last.forward(&h)
+        let step = |h: Tensor, (i, layer): (usize, &Linear)| {
+            let h = layer.forward(&h);
+            self.norms.get(i).map_or_else(|| h.leaky_relu(self.slope), |norm| norm.forward(&h).relu())
+        };
+        last.forward(&hidden.iter().enumerate().fold(x.clone(), step))
     }
 }
 
@@ -86,7 +105,11 @@ impl Generator {
     pub fn new(config: &GanConfig, rng: &mut Rng) -> Generator {
         let pixels = config.image.iter().product();
         let widths = [&[config.latent], &config.hidden[..], &[pixels]].concat();
-        Generator(Mlp::new(&widths, config.slope, rng))
+        Generator(if config.batch_norm {
+            Mlp::normalized(&widths, rng)
+        } else {
+            Mlp::new(&widths, config.slope, rng)
+        })
     }
 
     /// z `[n, latent]` → `[n, pixels]`.
@@ -125,13 +148,7 @@ impl Module for Discriminator {
 /// G, D, their optimizers, and the noise.
 pub struct Gan {
     config: GanConfig,
-    generator: Generator,
-    discriminator: Discriminator,
-    /// The average of G over the steps, where asked for.
-    average: Option<Ema>,
-    g_opt: Adam,
-    d_opt: Adam,
-    noise: Rng,
+    players: Players<Generator, Discriminator>,
 }
 
 impl Gan {
@@ -144,35 +161,40 @@ impl Gan {
         let rng = Rng::seed(seed);
         let generator = Generator::new(&config, &mut rng.split("generator"));
         let discriminator = Discriminator::new(&config, &mut rng.split("discriminator"));
-        let [b1, b2] = config.betas;
-        let g_opt = Adam::new(generator.params(), config.g_lr).betas(b1, b2);
-        let d_opt = Adam::new(discriminator.params(), config.d_lr).betas(b1, b2);
-        let average = match config.average {
-            0.0 => None,
-            decay => Some(Ema::new(generator.state(), decay)?.ramp()),
-        };
-        Ok(Gan { generator, discriminator, average, g_opt, d_opt, noise: rng.split("noise"), config })
+        let GanConfig { g_lr, d_lr, betas, average, .. } = config;
+        let rates = Rates { g_lr, d_lr, betas, average };
+        let players = Players::new(generator, discriminator, rates, rng.split("noise"))?;
+        Ok(Gan { config, players })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &GanConfig {
+        &self.config
+    }
+
+    /// Pictures of noise z `[n, latent]`: `[n, c, h, w]` from 0 to 1, by the average of G where there is one.
+    pub fn decode(&mut self, z: &Tensor) -> Tensor {
+        let x = self.players.generate(|g| g.forward(z));
+        let [c, h, w] = self.config.image;
+        ((x + 1.0) * 0.5).reshape([z.shape()[0], c, h, w])
     }
 }
 
 impl GanConfig {
     fn check(&self) -> Result<()> {
-        let ranges = [
-            ("latent", self.latent as f64, 1.0..=1e6),
-            ("slope", self.slope, 0.0..=1.0),
-            ("g_lr", self.g_lr, 0.0..=f64::MAX),
-            ("d_lr", self.d_lr, 0.0..=f64::MAX),
-            ("betas[0]", self.betas[0], 0.0..=0.999_999),
-            ("betas[1]", self.betas[1], 0.0..=0.999_999_999),
-            ("real_label", self.real_label, 0.5..=1.0),
-            ("average", self.average, 0.0..=0.999_999),
-        ];
-        for (name, value, range) in ranges {
-            if !range.contains(&value) {
-                let (low, high) = range.into_inner();
-                return Err(Error::Data(format!("gan: {name} = {value} is not between {low} and {high}")));
-            }
-        }
+        check_ranges(
+            "gan",
+            &[
+                ("latent", self.latent as f64, 1.0..=1e6),
+                ("slope", self.slope, 0.0..=1.0),
+                ("g_lr", self.g_lr, 0.0..=f64::MAX),
+                ("d_lr", self.d_lr, 0.0..=f64::MAX),
+                ("betas[0]", self.betas[0], 0.0..=0.999_999),
+                ("betas[1]", self.betas[1], 0.0..=0.999_999_999),
+                ("real_label", self.real_label, 0.5..=1.0),
+                ("average", self.average, 0.0..=0.999_999),
+            ],
+        )?;
         if let Some(width) = self.hidden.iter().find(|w| !(1..=65_536).contains(*w)) {
             return Err(Error::Data(format!(
                 "gan: hidden: a layer of {width} is not between 1 and 65536 wide"
@@ -190,31 +212,26 @@ impl Trainable for Gan {
     fn step(&mut self, batch: &Batch) -> Result<Figures> {
         let n = batch.shape[0];
         let real = Tensor::try_from_vec(batch.pixels.clone(), [n, self.config.image.iter().product()])?;
-        let (g, d, label) = (&self.generator, &self.discriminator, self.config.real_label);
+        let Players { generator: g, discriminator: d, noise, .. } = &mut self.players;
 
-        let noise = self.noise.normal([n, self.config.latent]);
-        let (on_real, on_fake) = (d.forward(&real), d.forward(&g.forward(&noise).stop_grad()));
-        let taken_for_real = bce_with_logits(&on_real, &on_real.full_like(label));
+        let (on_real, on_fake) = {
+            let fake = g.forward(&noise.normal([n, self.config.latent])).stop_grad();
+            (d.forward(&real), d.forward(&fake))
+        };
+        let taken_for_real = bce_with_logits(&on_real, &on_real.full_like(self.config.real_label));
         let d_loss = taken_for_real + bce_with_logits(&on_fake, &on_fake.zeros_like());
-        self.d_opt.step(&d_loss)?;
+        self.players.d_opt.step(&d_loss)?;
 
-        let noise = self.noise.normal([n, self.config.latent]);
-        let on_fake = d.forward(&g.forward(&noise));
+        let Players { generator: g, discriminator: d, noise, .. } = &mut self.players;
+        let on_fake = d.forward(&g.forward(&noise.normal([n, self.config.latent])));
         let g_loss = bce_with_logits(&on_fake, &on_fake.ones_like());
-        self.g_opt.step(&g_loss)?;
-        if let Some(average) = &mut self.average {
-            average.update()?;
-        }
+        self.players.teach_generator(&g_loss)?;
         Ok(vec![("d_loss", d_loss.item()?), ("g_loss", g_loss.item()?)])
     }
 
     fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>> {
         let z = Rng::seed(seed).split("pictures").normal([count, self.config.latent]);
-        self.average.iter_mut().for_each(Ema::swap);
-        let x = self.generator.forward(&z);
-        self.average.iter_mut().for_each(Ema::swap);
-        let [c, h, w] = self.config.image;
-        Ok(Some(((x + 1.0) * 0.5).reshape([count, c, h, w])))
+        Ok(Some(self.decode(&z)))
     }
 
     fn evaluate(&mut self, _: &mut Loader) -> Result<Figures> {
@@ -222,28 +239,10 @@ impl Trainable for Gan {
     }
 
     fn state(&self) -> Result<Checkpoint> {
-        let mut state = Checkpoint::new();
-        state.put_module("generator", &self.generator)?;
-        state.put_module("discriminator", &self.discriminator)?;
-        state.put_optimizer("generator_adam", &self.g_opt)?;
-        state.put_optimizer("discriminator_adam", &self.d_opt)?;
-        if let Some(average) = &self.average {
-            state.put_ema("generator_average", average)?;
-        }
-        state.put_rng("noise", &self.noise);
-        Ok(state)
+        self.players.state()
     }
 
     fn load(&mut self, state: &Checkpoint) -> Result<()> {
-        let noise = state.rng("noise")?;
-        state.load_module("generator", &self.generator)?;
-        state.load_module("discriminator", &self.discriminator)?;
-        state.load_optimizer("generator_adam", &mut self.g_opt)?;
-        state.load_optimizer("discriminator_adam", &mut self.d_opt)?;
-        if let Some(average) = &mut self.average {
-            state.load_ema("generator_average", average)?;
-        }
-        self.noise = noise;
-        Ok(())
+        self.players.load(state)
     }
 }

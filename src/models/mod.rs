@@ -10,7 +10,9 @@ pub mod classifier;
 pub mod coder;
 pub mod dcgan;
 pub mod gan;
+mod learner;
 pub mod penalty;
+mod players;
 pub mod vae;
 
 use crate::{Error, Result};

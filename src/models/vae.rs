@@ -21,6 +21,7 @@ use crate::checkpoint::Checkpoint;
 use crate::data::{Batch, Images, Loader, LoaderState, Pixels};
 use crate::models::check_ranges;
 use crate::models::coder::{Decoder, Encoder, Layers, glorot};
+use crate::models::learner::Learner;
 use crate::nn::{Activation, Linear, Module, Param};
 use crate::optim::Adam;
 use crate::train::{Figures, Trainable};
@@ -167,9 +168,7 @@ impl Network {
 /// The network, its optimizer, and the noise.
 pub struct Vae {
     config: VaeConfig,
-    network: Network,
-    opt: Adam,
-    noise: Rng,
+    learner: Learner<Network>,
     /// The two terms of the last step's objective: evaluated together with the step, as any buffer.
     terms: Param,
 }
@@ -184,8 +183,13 @@ impl Vae {
         let rng = Rng::seed(seed);
         let network = Network::new(&config, &mut rng.split("parameters"));
         let opt = Adam::new(network.params(), config.lr).eps(config.eps);
-        let terms = Param::buffer(Tensor::zeros([2]));
-        Ok(Vae { network, opt, noise: rng.split("noise"), terms, config })
+        let learner = Learner { network, opt, noise: rng.split("noise") };
+        Ok(Vae { config, learner, terms: Param::buffer(Tensor::zeros([2])) })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
     }
 
     /// Makes the untrained decoder say the mean of `train` whatever the code, by the bias of its last layer (Burda et
@@ -195,7 +199,7 @@ impl Vae {
     /// When the pictures have another size.
     pub fn set_means(&mut self, train: &Images) -> Result<()> {
         self.check_size([train.channels, train.height, train.width])?;
-        let bias = self.network.decoder.output_bias();
+        let bias = self.learner.network.decoder.output_bias();
         let length = bias.get().numel();
         let each = (train.image_len() * self.config.observation.outputs()).div_ceil(length);
         let mut sums = vec![0u64; train.image_len() / each];
@@ -218,20 +222,23 @@ impl Vae {
 
     /// q(z|x) of pictures x `[n, pixels]`.
     pub fn encode(&self, x: &Tensor) -> Posterior {
-        let h = self.network.encoder.forward(x);
-        Posterior { mean: self.network.mean.forward(&h), log_var: self.network.log_var.forward(&h) }
+        let h = self.learner.network.encoder.forward(x);
+        Posterior {
+            mean: self.learner.network.mean.forward(&h),
+            log_var: self.learner.network.log_var.forward(&h),
+        }
     }
 
     /// The mean of p(x|z) for codes z `[n, latent]`: `[n, pixels]` from 0 to 1.
     pub fn decode(&self, z: &Tensor) -> Tensor {
-        self.config.observation.mean(&self.network.decoder.forward(z))
+        self.config.observation.mean(&self.learner.network.decoder.forward(z))
     }
 
     /// log p(x|z) of pictures x `[n, pixels]` for codes z `[…, n, latent]`: `[…, n]`, in nats.
     fn log_p(&self, x: &Tensor, z: &Tensor) -> Tensor {
         let mut shape = z.shape().to_vec();
         let latent = shape.pop().unwrap_or(1);
-        let outputs = self.network.decoder.forward(&z.reshape([z.numel() / latent, latent]));
+        let outputs = self.learner.network.decoder.forward(&z.reshape([z.numel() / latent, latent]));
         shape.push(outputs.shape()[1]);
         self.config.observation.log_p(&outputs.reshape(shape), x)
     }
@@ -249,11 +256,11 @@ impl Vae {
         let (n, k, latent) = (x.shape()[0], self.config.samples, self.config.latent);
         let posterior = self.encode(x);
         if k > 1 {
-            let noise = self.noise.normal([k, n, latent]);
+            let noise = self.learner.noise.normal([k, n, latent]);
             let weights = self.log_weights(x, &posterior, &noise);
             return ((k as f64).ln() - weights.logsumexp(0).mean(..), None);
         }
-        let z = posterior.sample(&self.noise.normal([n, latent]));
+        let z = posterior.sample(&self.learner.noise.normal([n, latent]));
         let reconstruction = -self.log_p(x, &z).mean(..);
         let each = posterior.kl().mean(0);
         let kl = each.sum(..);
@@ -294,12 +301,12 @@ impl Trainable for Vae {
     fn step(&mut self, batch: &Batch) -> Result<Figures> {
         let x =
             Tensor::try_from_vec(batch.pixels.clone(), [batch.shape[0], self.config.image.iter().product()])?;
-        self.opt.set_lr(self.config.rate(batch.epoch));
+        self.learner.opt.set_lr(self.config.rate(batch.epoch));
         let (loss, terms) = self.objective(&x);
         if let Some(terms) = &terms {
             self.terms.assign(&Tensor::stack(terms, 0));
         }
-        self.opt.step(&loss)?;
+        self.learner.opt.step(&loss)?;
         let mut figures = vec![("loss", loss.item()?)];
         if terms.is_some() {
             let values = self.terms.get().to_vec::<f32>()?;
@@ -331,18 +338,10 @@ impl Trainable for Vae {
     }
 
     fn state(&self) -> Result<Checkpoint> {
-        let mut state = Checkpoint::new();
-        state.put_module("network", &self.network)?;
-        state.put_optimizer("adam", &self.opt)?;
-        state.put_rng("noise", &self.noise);
-        Ok(state)
+        self.learner.state()
     }
 
     fn load(&mut self, state: &Checkpoint) -> Result<()> {
-        let noise = state.rng("noise")?;
-        state.load_module("network", &self.network)?;
-        state.load_optimizer("adam", &mut self.opt)?;
-        self.noise = noise;
-        Ok(())
+        self.learner.load(state)
     }
 }
