@@ -41,6 +41,7 @@
 pub mod checkpoint;
 
 pub mod data;
+mod device;
 mod display;
 mod error;
 mod exec;
@@ -67,6 +68,7 @@ pub mod tape;
 mod tensor;
 pub mod train;
 
+pub use device::{Adapter, Device, DeviceStats};
 pub use error::{BuildError, Error, Result, build};
 pub use exec::memory::{MemoryStats, memory_stats, reset_peak, trim_memory};
 pub use exec::{ExecStats, eval, exec_stats, set_guard};

@@ -1,16 +1,19 @@
 //! What is evaluated, for who asked to see it: the captured graph with equal nodes merged, and its kernels.
 
+use super::cache::fusing;
 use super::capture::{Capture, Role};
-use super::plan::{Ir, Plan};
+use super::plan::{Ir, plan};
 use super::trace::describe;
 use crate::tape::{self, Kernel, Tape};
 use std::collections::HashMap;
 
 /// Keeps the tape of an evaluation if someone on this thread is recording.
-pub(super) fn record(capture: &Capture, plan: &Plan) {
+pub(super) fn record(capture: &Capture) {
     if !tape::recording() {
         return;
     }
+    // Made anew: what the cache holds belongs to a device already.
+    let plan = plan(capture, fusing());
     let ir = Ir::new(capture);
     let mut position: HashMap<u32, usize> = HashMap::new();
     let mut tape = Tape::default();
