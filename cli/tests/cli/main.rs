@@ -1,8 +1,10 @@
 //! The built command, driven from outside.
 
 mod common;
+mod data;
+#[cfg(target_os = "linux")]
+mod disk;
 mod faults;
-mod look;
 mod models;
 #[cfg(unix)]
 mod signals;
