@@ -26,24 +26,6 @@ use std::sync::{Arc, Weak};
 #[derive(Clone)]
 pub struct Tensor(Arc<Node>);
 
-/// Computes the values of several tensors together, so that what they share is computed once, and keeps them.
-///
-/// ```
-/// # use gradus::{Tensor, eval, grad};
-/// let x = Tensor::from([1.0f32, 2.0]);
-/// let y = x.square().sum(..);
-/// let slope = grad(&y, [&x]).remove(0);
-/// eval([&y, &slope])?;
-/// # Ok::<(), gradus::Error>(())
-/// ```
-///
-/// # Errors
-/// As [`Tensor::eval`].
-pub fn eval<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
-    let roots: Vec<Tensor> = tensors.into_iter().cloned().collect();
-    exec::eval_roots(&roots)
-}
-
 impl Tensor {
     pub(crate) fn from_node(node: Node) -> Tensor {
         Tensor(Arc::new(node))

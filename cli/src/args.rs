@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::bench::{self, Bench};
 use crate::data::Binarize;
+use crate::graph::{self, Graph};
 use crate::models::{ae, classifier, dcgan, gan, vae};
 use clap::{Args as Group, Parser, Subcommand};
 use clap_complete::Shell;
@@ -69,6 +71,12 @@ Examples:
   gradus check
   gradus check --filter conv --draws 20")]
     Check(Check),
+    /// Measure the machine, and how near the kernels come to what it can do
+    #[command(after_help = bench::HELP)]
+    Bench(Bench),
+    /// Show the tape of a model's training step: as text, as a picture, by kernel
+    #[command(after_help = graph::HELP)]
+    Graph(Graph),
     /// Say what this machine has and what is used of it
     #[command(after_help = "\
 Examples:

@@ -4,7 +4,7 @@ use crate::args::{Args, Command, Info, Model, Sample, Train};
 use crate::output::{say, say_raw};
 use crate::picture::Pictures;
 use crate::registry::find;
-use crate::{check, checkpoints, models, train};
+use crate::{bench, check, checkpoints, graph, models, train};
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 use gradus::kernels::{par, simd};
@@ -25,6 +25,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Sample(args)) => sample(&args),
         Some(Command::Info(args)) => info(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Graph(args)) => graph::run(&args),
         Some(Command::Devices) => {
             devices();
             Ok(())
@@ -93,7 +95,7 @@ fn devices() {
 }
 
 /// What Linux calls the processor; elsewhere its architecture.
-fn cpu_name() -> String {
+pub fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = info.lines().find(|l| l.starts_with("model name"));
     line.and_then(|l| l.split_once(": ")).map_or(std::env::consts::ARCH.into(), |(_, name)| name.to_string())

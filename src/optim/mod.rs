@@ -12,6 +12,7 @@ pub use rules::{Adagrad, AdagradRule, Adam, AdamRule, RmsProp, RmsPropRule, Sgd,
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::grad::try_grad;
+use crate::graph::{UPDATE, as_part};
 use crate::nn::{Param, eval_with_assigned};
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
@@ -110,26 +111,27 @@ impl<R: Rule> Optimizer<R> {
     pub fn step(&mut self, loss: &Tensor) -> Result<()> {
         let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
         let gradients = self.gradients(loss, &values)?;
-        self.apply(Some(loss), values, gradients)
+        self.apply(Some(loss), values, gradients)?;
+        loss.node().release();
+        Ok(())
     }
 
-    /// One step down gradients that were found elsewhere: added up over several batches, say, or averaged over
-    /// several machines. One for each parameter, in their order.
+    /// One step down gradients that were made elsewhere, one for each parameter in their order: summed over several
+    /// batches, say.
     ///
     /// # Errors
-    /// [`Error::Data`] when a gradient is missing or has another shape or type than its parameter; whatever
+    /// [`Error::Data`] when there are more or fewer gradients than parameters, or one has another shape or type; whatever
     /// evaluation can fail with. On an error nothing has changed.
     pub fn step_with(&mut self, gradients: &[Tensor]) -> Result<()> {
-        if gradients.len() != self.params.len() {
-            let (given, needed) = (gradients.len(), self.params.len());
-            return Err(Error::Data(format!("{given} gradients for {needed} parameters")));
-        }
         let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
-        let mut checked = Vec::with_capacity(values.len());
-        for (((path, _), value), gradient) in self.params.iter().zip(&values).zip(gradients) {
-            checked.push(Some(same_kind(&format!("the gradient of {path}"), gradient.clone(), value)?));
+        if gradients.len() != values.len() {
+            let counts = format!("{} gradients were given for {} parameters", gradients.len(), values.len());
+            return Err(Error::Data(format!("step_with: {counts}")));
         }
-        self.apply(None, values, checked)
+        for ((name, _), (gradient, value)) in self.params.iter().zip(gradients.iter().zip(&values)) {
+            same_kind(&format!("step_with: the gradient of {name}"), gradient.clone(), value)?;
+        }
+        self.apply(None, values, gradients.iter().cloned().map(Some).collect())
     }
 
     fn gradients(&self, loss: &Tensor, values: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
@@ -156,15 +158,16 @@ impl<R: Rule> Optimizer<R> {
         gradients: Vec<Option<Tensor>>,
     ) -> Result<()> {
         self.prepare(&values)?;
-        let gradients = self.clipped(gradients);
+        let gradients = as_part(UPDATE, || self.clipped(gradients));
         let info = StepInfo { step: self.step + 1, lr: self.lr };
         let mut updates = Vec::new();
         for (i, (value, gradient)) in values.iter().zip(gradients).enumerate() {
             let Some(gradient) = gradient else { continue };
-            let (new, slots) = self.rule.update(info, value, &gradient, &self.slots[i]);
+            let update = || self.rule.update(info, value, &gradient, &self.slots[i]);
+            let (new, slots) = as_part(UPDATE, update);
             updates.push((i, new, slots));
         }
-        let mut roots: Vec<Tensor> = loss.cloned().into_iter().collect();
+        let mut roots: Vec<Tensor> = loss.into_iter().cloned().collect();
         for (_, new, slots) in &updates {
             roots.push(new.clone());
             roots.extend(slots.iter().cloned());
@@ -175,9 +178,6 @@ impl<R: Rule> Optimizer<R> {
             self.slots[i] = slots.iter().map(Tensor::fresh).collect();
         }
         self.step += 1;
-        if let Some(loss) = loss {
-            loss.node().release();
-        }
         Ok(())
     }
 
