@@ -1,5 +1,6 @@
 //! Nodes of the expression graph, and the walks over it. No walk recurses: a chain of a million nodes is fine.
 
+use crate::device::Device;
 use crate::error::{BuildError, Error, fail};
 use crate::exec::{self, Value};
 use crate::ops::Op;
@@ -23,8 +24,13 @@ pub(crate) struct Node {
     pub op: Op,
     pub shape: Shape,
     pub dtype: DType,
+    /// Where it is computed; None for what is made of constants, ranges and draws alone, which follows its users.
+    pub device: Option<Device>,
     /// The user's line that made this node.
     pub site: &'static Location<'static>,
+    /// Which part of a computation the node belongs to: 0 for what the user wrote, n for a derivative of order n,
+    /// [`UPDATE`] for what an optimizer wrote. For pictures alone.
+    pub part: u8,
     /// Whether a gradient could flow on to something below this node. False for constants and what is made of
     /// them alone: those forget their inputs once evaluated.
     history: AtomicBool,
@@ -169,28 +175,75 @@ impl Drop for Node {
 thread_local! {
     /// The line that nodes belong to while a derivative is written.
     static SITE: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+    /// The part that nodes belong to while the library writes them.
+    static PART: Cell<Option<u8>> = const { Cell::new(None) };
+}
+
+/// The part of what an optimizer wrote.
+pub(crate) const UPDATE: u8 = u8::MAX;
+
+/// Puts a thread-local cell back when it goes out of scope.
+struct Restore<T: 'static>(&'static std::thread::LocalKey<Cell<Option<T>>>, Option<T>);
+
+impl<T> Drop for Restore<T> {
+    fn drop(&mut self) {
+        self.0.set(self.1.take());
+    }
+}
+
+/// Runs `f`, whose nodes belong to `part`.
+pub(crate) fn as_part<T>(part: u8, f: impl FnOnce() -> T) -> T {
+    let _restore = Restore(&PART, PART.replace(Some(part)));
+    f()
 }
 
 /// Runs `f`, whose nodes belong to the line `site`: a derivative is written by a rule in the library, but whoever looks
 /// for a NaN in it wants the line with the op that it differentiates.
 pub(crate) fn on_behalf_of<T>(site: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<&'static Location<'static>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SITE.set(self.0);
+    let _restore = Restore(&SITE, SITE.replace(Some(site)));
+    f()
+}
+
+/// The device that the inputs of a node lie on.
+#[track_caller]
+fn device_of(op: &Op, inputs: &[Tensor], dtype: DType) -> Option<Device> {
+    let scoped = if let Op::Random { .. } = op { Device::scoped() } else { None };
+    let mut found = scoped.as_ref();
+    for x in inputs {
+        match (&x.node().device, found) {
+            (Some(device), Some(other)) if device != other => {
+                let rule = format!(
+                    "operands lie on {other} and on {device} (shapes {}); move one with .to_device(..)",
+                    inputs.iter().map(|x| x.shape().to_string()).collect::<Vec<_>>().join(", ")
+                );
+                fail(BuildError::new(op.name(), rule));
+            }
+            (Some(device), _) => found = Some(device),
+            (None, _) => {}
         }
     }
-    let _restore = Restore(SITE.replace(Some(site)));
-    f()
+    if let Some(device) = found.filter(|device| dtype == DType::F64 && !device.is_cpu()) {
+        let rule =
+            format!("{device} computes in f32, not f64: convert with .to(DType::F32) on the CPU first");
+        fail(BuildError::new(op.name(), rule));
+    }
+    found.cloned()
 }
 
 impl Tensor {
     /// Builds a node. Everything that can be wrong with it has been checked by the op.
     #[track_caller]
     pub(crate) fn make(op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
+        let device = device_of(&op, inputs.as_slice(), dtype);
+        Tensor::make_on(device, op, inputs, shape, dtype)
+    }
+
+    #[track_caller]
+    fn make_on(device: Option<Device>, op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
         review();
-        let (mut history, mut depth) = (false, 0);
+        let (mut history, mut depth, mut part) = (false, 0, 0);
         for x in inputs.as_slice() {
+            part = part.max(x.node().part);
             history |= x.node().has_history();
             depth = depth.max(x.node().depth.load(Ordering::Relaxed));
         }
@@ -205,7 +258,9 @@ impl Tensor {
             op,
             shape,
             dtype,
+            device,
             site: SITE.get().unwrap_or(Location::caller()),
+            part: PART.get().unwrap_or(part),
             history: AtomicBool::new(history),
             depth: AtomicU32::new(depth),
             state: Mutex::new(State { inputs, value: None, released: false }),
@@ -227,7 +282,7 @@ impl Tensor {
     /// A leaf with a value.
     #[track_caller]
     pub(crate) fn leaf(value: Value, shape: Shape, dtype: DType) -> Tensor {
-        let tensor = Tensor::make(Op::Leaf, Inputs::None, shape, dtype);
+        let tensor = Tensor::make_on(Some(value.device()), Op::Leaf, Inputs::None, shape, dtype);
         tensor.node().set_value(value);
         tensor
     }

@@ -4,7 +4,7 @@ use crate::args::{Args, Command, Info, Model, Sample, Train};
 use crate::output::{say, say_raw};
 use crate::picture::Pictures;
 use crate::registry::find;
-use crate::{check, checkpoints, models, train};
+use crate::{bench, check, checkpoints, graph, models, train};
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 use gradus::kernels::{par, simd};
@@ -25,6 +25,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Sample(args)) => sample(&args),
         Some(Command::Info(args)) => info(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Graph(args)) => graph::run(&args),
         Some(Command::Devices) => {
             devices();
             Ok(())
@@ -75,8 +77,10 @@ fn info(args: &Info) -> Result<()> {
     ));
     say(&format!("pictures of {c}x{h}x{w}, {} tensors of {numbers} numbers in all\n", tensors.len()));
     say(&saved.config.to_toml()?);
-    let width = tensors.keys().map(|name| name.chars().count()).max().unwrap_or(0);
-    for (name, tensor) in tensors {
+    // Escaped, because a name with a line break could pass for two.
+    let names: Vec<String> = tensors.keys().map(|name| name.escape_debug().to_string()).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (name, tensor) in names.iter().zip(tensors.values()) {
         say(&format!("{name:width$}  {}  {}", tensor.dtype(), tensor.shape()));
     }
     Ok(())
@@ -91,7 +95,7 @@ fn devices() {
 }
 
 /// What Linux calls the processor; elsewhere its architecture.
-fn cpu_name() -> String {
+pub fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = info.lines().find(|l| l.starts_with("model name"));
     line.and_then(|l| l.split_once(": ")).map_or(std::env::consts::ARCH.into(), |(_, name)| name.to_string())

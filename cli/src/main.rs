@@ -7,12 +7,14 @@
 //! ```
 
 mod args;
+mod bench;
 mod check;
 mod checkpoints;
 mod commands;
 mod config;
 mod data;
 mod failure;
+mod graph;
 mod models;
 mod output;
 mod picture;

@@ -5,16 +5,18 @@ use super::fuse::Groups;
 use super::{Operand, Place};
 use crate::ops::{Op, WindowSpec, layout};
 use crate::shape::{Layout, Shape};
+use gradus_kernels::DType;
 use gradus_kernels::conv::Conv;
 use gradus_kernels::gemm::Gemm;
-use gradus_kernels::{DType, pointwise, reduce};
+use gradus_kernels::program::Program;
+use gradus_kernels::reduce::Reduction;
 use std::collections::HashMap;
 
 /// A plan: replayed for every graph with the same key.
 pub(crate) struct Plan {
     pub steps: Vec<Step>,
-    /// Bytes of each slot.
-    pub slots: Vec<usize>,
+    /// Number and type of the elements of each slot.
+    pub slots: Vec<(usize, DType)>,
     /// Values to keep: node, where it lies, and the offset of its first element.
     pub outputs: Vec<(u32, Place, usize)>,
 }
@@ -24,6 +26,8 @@ pub(crate) struct Step {
     pub kernel: Kernel,
     /// The node whose result this is, for messages.
     pub node: u32,
+    /// All nodes that it computes, for pictures.
+    pub nodes: Vec<u32>,
     /// Slots that begin here, and the slot whose memory each takes over, if any.
     pub begins: Vec<(u32, Option<u32>)>,
     /// Slots that nothing needs afterwards.
@@ -34,7 +38,7 @@ pub(crate) struct Step {
 
 /// A fused pointwise program over a space.
 pub(crate) struct MapStep {
-    pub kernel: pointwise::Kernel,
+    pub program: Program,
     pub shape: Shape,
     pub inputs: Vec<(Operand, DType)>,
     pub outputs: Vec<(Operand, DType)>,
@@ -52,7 +56,8 @@ pub(crate) enum ConvForm {
 pub(crate) enum Kernel {
     Map(MapStep),
     Reduce {
-        kernel: reduce::Kernel,
+        program: Program,
+        reduction: Reduction,
         shape: Shape,
         axes: u32,
         inputs: Vec<(Operand, DType)>,
@@ -168,7 +173,7 @@ fn class_of(op: &Op) -> Class {
 }
 
 impl<'a> Ir<'a> {
-    fn new(capture: &'a Capture) -> Ir<'a> {
+    pub fn new(capture: &'a Capture) -> Ir<'a> {
         let n = capture.nodes.len();
         let mut ir = Ir {
             capture,
