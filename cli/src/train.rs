@@ -1,10 +1,13 @@
 //! The loop: epochs of steps, and what is kept of them.
 
-use crate::args::Train;
+use crate::args::{Device, Train};
 use crate::checkpoints::{self, Position, Shapes};
+use crate::commands::reconstruct;
 use crate::config::{Config, Draft, RunOptions, differences};
+use crate::curves;
 use crate::data::{self, Data};
 use crate::failure::Failure;
+use crate::models::{self, Model};
 use crate::output::{clock, note, say, say_raw};
 use crate::picture::Pictures;
 use crate::progress::{Progress, list};
@@ -13,7 +16,8 @@ use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
 use anyhow::{Context, Result, bail};
 use gradus::data::{Images, Loader, LoaderOptions, LoaderState};
-use gradus::train::{Figures, Stepped, Trainable, step_checked};
+use gradus::train::{Figures, Stepped, step_checked};
+use gradus::{Rng, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
@@ -23,11 +27,16 @@ use std::time::Instant;
 
 /// Pictures of a grid after each epoch.
 const GRID: usize = 64;
+/// Test pictures of a grid of reconstructions.
+const RECONSTRUCTED: isize = 32;
 /// Pictures judged at a time.
 const TEST_BATCH: usize = 500;
 
 /// Trains the model that the flags describe.
 pub fn run(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<()> {
+    if args.device == Device::Gpu {
+        bail!("--device gpu: this build computes on the CPU alone; leave out --device");
+    }
     // From here on, so that a signal while data are read is not lost.
     let signals = Signals::listen()?;
     let existing = match (args.resume, args.force) {
@@ -38,20 +47,35 @@ pub fn run(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<
     let path = args.out.clone().unwrap_or_else(|| default_path(kind.name, existing));
     let config = match existing {
         Existing::Resume => resumed_config(kind, &path.join("config.toml"), args, flags)?,
-        _ => {
-            let draft = Draft::new(kind)?;
-            let draft = match &args.config {
-                Some(file) => draft.file(file)?,
-                None => draft,
-            };
-            draft.flags(&args.run, flags)?.finish("flags")?
-        }
+        _ => new_config(kind, args, flags)?,
     };
     let mut session = Session::open(config, args, signals, path, existing)?;
     let outcome = session.run();
     session.progress.finish();
+    let drawn = session.draw_curves();
     outcome?;
+    drawn?;
     session.report(args.json)
+}
+
+/// Defaults, then what suits the data, then preset, file and flags.
+fn new_config(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<Config> {
+    let put_together = |data: Option<&str>| -> Result<Config> {
+        let mut draft = Draft::new(kind)?;
+        if let Some(name) = data {
+            draft = draft.for_data(name)?;
+        }
+        if let Some(name) = &args.preset {
+            draft = draft.preset(name)?;
+        }
+        if let Some(file) = &args.config {
+            draft = draft.file(file)?;
+        }
+        draft.flags(&args.run, flags)?.finish("flags")
+    };
+    // Which data they are is known only in the end.
+    let data = put_together(None)?.run.data;
+    put_together(Some(&data))
 }
 
 /// The configuration of the run that goes on. Only what does not change its course may differ: how long it is.
@@ -83,7 +107,7 @@ struct Session {
     /// Tells checkpoints of other data apart.
     data: u64,
     shapes: Shapes,
-    model: Box<dyn Trainable>,
+    model: Box<dyn Model>,
     loader: Loader,
     /// Goes through the pictures to be judged by, in their order.
     test: Option<Loader>,
@@ -98,6 +122,10 @@ struct Session {
     measured: Figures,
     /// The last epoch's pictures, and their file.
     grid: Option<(Pictures, PathBuf)>,
+    /// The picture of all figures, when there is one.
+    curves: Option<PathBuf>,
+    /// Bytes that tensors take while a step is computed.
+    memory: usize,
     /// Of earlier sessions.
     seconds: f64,
     start: Instant,
@@ -116,7 +144,8 @@ impl Session {
         let Data { train, test } = load_data(&config.run)?;
         let data = data::fingerprint(&train);
         let (image, classes) = ([train.channels, train.height, train.width], train.classes.len());
-        let setting = Setting { options: &config.options, image, classes, seed: config.run.seed };
+        let (options, seed) = (&config.options, config.run.seed);
+        let setting = Setting { options, image, classes, seed, train: Some(&train) };
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
         let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
         options.pixels = model.pixels();
@@ -130,6 +159,7 @@ impl Session {
         let test = test.map(|images| Loader::new(Arc::new(images), in_order)).transpose()?;
         let name = config.run.data.clone();
         let mut loader = Loader::new(Arc::new(train), options).with_context(|| format!("data {name:?}"))?;
+        let memory = rehearse(model.as_mut(), &mut loader)?;
         // Only now, when nothing about the data or the options can be wrong any more.
         let dir = RunDir::take(path, existing)?;
         let text = config.to_toml()?;
@@ -166,6 +196,8 @@ impl Session {
             losses: Figures::new(),
             measured: Figures::new(),
             grid: None,
+            curves: None,
+            memory,
             seconds,
             start: Instant::now(),
             quiet: args.quiet,
@@ -185,12 +217,13 @@ impl Session {
         let begun =
             if self.step > 0 { format!(", going on after step {}", self.step) } else { String::new() };
         note(&format!(
-            "training {} on {}: {} epochs, {steps} steps of {} pictures{begun}\n\
+            "training {} on {}: {} epochs, {steps} steps of {} pictures{begun}; tensors take {} MB\n\
              everything goes to {}; Ctrl-C saves and stops, --resume goes on",
             self.config.model,
             run.data,
             run.epochs,
             run.batch,
+            self.memory.div_ceil(1_000_000),
             self.dir.path().display(),
         ));
     }
@@ -225,11 +258,7 @@ impl Session {
 
     /// Looks at the model, and saves it.
     fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {
-        if let Some(pictures) = self.model.pictures(GRID, self.config.run.seed)? {
-            let (pictures, path) = (Pictures::new(&pictures)?, self.dir.sample(epoch));
-            pictures.write_png(&path)?;
-            self.grid = Some((pictures, path));
-        }
+        self.look(epoch)?;
         if let Some(test) = &mut self.test {
             test.resume(LoaderState::default())?;
             self.measured = self.model.evaluate(test)?;
@@ -240,6 +269,35 @@ impl Session {
         }
         self.save()?;
         self.progress.epoch(self.step, epoch, &self.measured);
+        Ok(())
+    }
+
+    /// New pictures, or of an autoencoder the first test pictures with what it makes of them.
+    fn look(&mut self, epoch: u64) -> Result<()> {
+        let (path, latest, seed) = (self.dir.sample(epoch), self.dir.latest(), self.config.run.seed);
+        if let Some(pictures) = self.model.pictures(GRID, seed)? {
+            let pictures = Pictures::new(&pictures)?;
+            pictures.write_png(&path)?;
+            pictures.write_png(&latest)?;
+            self.grid = Some((pictures, path));
+            return Ok(());
+        }
+        let Some(test) = self.test.as_mut().filter(|_| self.model.encoder().is_some()) else { return Ok(()) };
+        test.resume(LoaderState::default())?;
+        let batch = test.next_batch()?;
+        let x = Tensor::try_from_vec(batch.pixels, batch.shape)?;
+        let x = x.slice(0, 0..RECONSTRUCTED.min(batch.shape[0] as isize));
+        if let Some(found) = models::reconstruct(self.model.as_mut(), &x, &mut Rng::seed(seed)) {
+            reconstruct::write(&path, &x, &found)?;
+            reconstruct::write(&latest, &x, &found)?;
+            self.grid = Some((Pictures::new(&found.made)?, path));
+        }
+        Ok(())
+    }
+
+    fn draw_curves(&mut self) -> Result<()> {
+        let path = self.dir.curves();
+        self.curves = curves::draw(&self.dir.metrics(), &path)?.then_some(path);
         Ok(())
     }
 
@@ -263,7 +321,7 @@ impl Session {
         }
         self.metrics.sync()?;
         let position = Position { step: self.step, loader: self.loader.state(), data: self.data };
-        checkpoints::save(&self.dir, &self.config, &self.shapes, &position, state)
+        checkpoints::save(&self.dir.checkpoint(), &self.config, &self.shapes, &position, state)
     }
 
     fn stop(&mut self, signal: i32) -> Result<()> {
@@ -289,7 +347,8 @@ impl Session {
     }
 
     /// The final figures, and where everything is.
-    fn report(&self, json: bool) -> Result<()> {
+    fn report(&mut self, json: bool) -> Result<()> {
+        let generative = self.model.decoder().is_some_and(|d| d.is_generative());
         let (model, seconds) = (&self.config.model, self.seconds());
         let checkpoint = self.dir.checkpoint();
         if json {
@@ -304,6 +363,10 @@ impl Session {
             if let Some((_, grid)) = &self.grid {
                 line.insert("pictures".into(), grid.display().to_string().into());
             }
+            if let Some(curves) = &self.curves {
+                line.insert("curves".into(), curves.display().to_string().into());
+            }
+            line.insert("tensor_bytes".into(), self.memory.into());
             say(&Value::Object(line).to_string());
             return Ok(());
         }
@@ -319,16 +382,35 @@ impl Session {
         if let Some((_, grid)) = &self.grid {
             say(&format!("pictures    {}", grid.display()));
         }
+        if let Some(curves) = &self.curves {
+            say(&format!("curves      {}", curves.display()));
+        }
         say(&format!("checkpoint  {}", checkpoint.display()));
+        say(&format!("figures     gradus eval {}", self.dir.path().display()));
         if self.grid.is_some() {
-            say(&format!("more        gradus sample {}", checkpoint.display()));
+            let verb = if generative { "sample" } else { "reconstruct" };
+            say(&format!("more        gradus {verb} {}", self.dir.path().display()));
         }
         Ok(())
     }
 }
 
+/// Takes a step back and forth, to know what it needs before anything is written: memory that is not there is an error
+/// here. Gives the bytes that tensors took at most.
+fn rehearse(model: &mut dyn Model, loader: &mut Loader) -> Result<usize> {
+    let (before, place) = (model.state()?, loader.state());
+    let batch = loader.next_batch()?;
+    gradus::reset_peak();
+    let stepped = model.step(&batch);
+    let bytes = gradus::memory_stats().peak;
+    model.load(&before)?;
+    loader.resume(place)?;
+    stepped?;
+    Ok(bytes)
+}
+
 /// The sets that the options name, of pictures that fit together.
-fn load_data(run: &RunOptions) -> Result<Data> {
+pub fn load_data(run: &RunOptions) -> Result<Data> {
     let load = |name: &str| data::load(name, run.seed, run.size, run.channels);
     let mut data = load(&run.data)?;
     if !run.test.is_empty() {

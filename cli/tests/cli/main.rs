@@ -6,3 +6,4 @@ mod models;
 #[cfg(unix)]
 mod signals;
 mod train;
+mod verbs;
