@@ -60,7 +60,8 @@ pub fn save(
 /// The newest readable checkpoint of a run, if it has any.
 pub fn newest(dir: &RunDir) -> Result<Option<Loaded>> {
     let path = dir.checkpoint();
-    if !path.exists() && !previous(&path).exists() {
+    // A link that leads nowhere is something wrong, not nothing.
+    if [&path, &previous(&path)].iter().all(|p| p.symlink_metadata().is_err()) {
         return Ok(None);
     }
     let (state, fault) = Checkpoint::load_or_previous(&path)?;

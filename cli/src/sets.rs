@@ -2,8 +2,7 @@
 
 use crate::checkpoints::Loaded;
 use crate::config::RunOptions;
-use crate::data::fingerprint;
-use crate::train::load_data;
+use crate::data::{self, Data};
 use anyhow::{Context, Result, bail};
 use gradus::Tensor;
 use gradus::data::{Images, Loader, LoaderOptions, Pixels, Source, SplitMix64};
@@ -32,13 +31,11 @@ impl Sets {
     pub fn of(saved: &Loaded, data: Option<&str>) -> Result<Sets> {
         let mut run = saved.config.run.clone();
         if let Some(name) = data {
-            run = RunOptions { data: name.into(), test: String::new(), ..run };
+            run = RunOptions { data: name.into(), test: String::new(), valid: String::new(), ..run };
         }
-        let data = load_data(&run)?;
-        let classes = data.train.classes.clone();
-        let fingerprint = fingerprint(&data.train);
-        let train: Arc<dyn Source> = Arc::new(data.train);
-        let test = data.test.map_or_else(|| train.clone(), |test| Arc::new(test));
+        let Data { train, test, .. } = data::load(&run)?;
+        let (classes, fingerprint) = (train.classes(), train.fingerprint());
+        let test = test.unwrap_or_else(|| train.clone());
         let ([c, h, w], wanted) = (train.shape(), saved.image);
         if [c, h, w] != wanted {
             bail!("data {:?} has pictures of {c}x{h}x{w}, the model is for {wanted:?}", run.data);

@@ -3,9 +3,9 @@
 use crate::args::{Device, Train};
 use crate::checkpoints::{self, Position, Shapes};
 use crate::commands::reconstruct;
-use crate::config::{Config, Draft, RunOptions, differences};
+use crate::config::{Config, Draft, differences};
 use crate::curves;
-use crate::data::{self, Data};
+use crate::data::{self, Binarize, Data, Set};
 use crate::failure::Failure;
 use crate::models::{self, Model};
 use crate::output::{clock, note, say, say_raw};
@@ -14,15 +14,14 @@ use crate::progress::{Progress, list};
 use crate::registry::{self, Kind, Setting};
 use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
-use anyhow::{Context, Result, bail};
-use gradus::data::{Images, Loader, LoaderOptions, LoaderState};
+use anyhow::{Context, Result, anyhow, bail};
+use gradus::data::{Loader, LoaderOptions, LoaderState};
 use gradus::train::{Figures, Stepped, step_checked};
 use gradus::{Rng, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Pictures of a grid after each epoch.
@@ -109,7 +108,8 @@ struct Session {
     shapes: Shapes,
     model: Box<dyn Model>,
     loader: Loader,
-    /// Goes through the pictures to be judged by, in their order.
+    /// Go through the pictures to be judged by, in their order: those for each epoch, if there are any, and the others.
+    valid: Option<Loader>,
     test: Option<Loader>,
     dir: RunDir,
     metrics: Metrics,
@@ -119,7 +119,7 @@ struct Session {
     /// Losses of the last step.
     losses: Figures,
     /// Figures of the last epoch's end.
-    measured: Figures,
+    measured: Vec<(String, f64)>,
     /// The last epoch's pictures, and their file.
     grid: Option<(Pictures, PathBuf)>,
     /// The picture of all figures, when there is one.
@@ -141,14 +141,13 @@ impl Session {
         path: PathBuf,
         existing: Existing,
     ) -> Result<Session> {
-        let Data { train, test } = load_data(&config.run)?;
-        let data = data::fingerprint(&train);
-        let (image, classes) = ([train.channels, train.height, train.width], train.classes.len());
+        let Data { train, valid, test } = data::load(&config.run)?;
+        let data = train.fingerprint();
+        let (image, classes) = (train.shape(), train.classes().len());
         let (options, seed) = (&config.options, config.run.seed);
-        let setting = Setting { options, image, classes, seed, train: Some(&train) };
+        let setting = Setting { options, image, classes, seed, train: Some(train.as_ref()) };
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
         let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
-        options.pixels = model.pixels();
         let in_order = LoaderOptions {
             batch: TEST_BATCH,
             shuffle: false,
@@ -156,9 +155,13 @@ impl Session {
             pixels: model.test_pixels(),
             ..options.clone()
         };
-        let test = test.map(|images| Loader::new(Arc::new(images), in_order)).transpose()?;
+        let judge = |set: Option<Set>| set.map(|set| Loader::new(set, in_order.clone())).transpose();
+        let (valid, test) = (judge(valid)?, judge(test)?);
+        options.pixels = model.pixels();
+        options.augment = config.run.augment.parse()?;
+        options.binarize = config.run.binarize == Binarize::Dynamic;
         let name = config.run.data.clone();
-        let mut loader = Loader::new(Arc::new(train), options).with_context(|| format!("data {name:?}"))?;
+        let mut loader = Loader::new(train, options).with_context(|| format!("data {name:?}"))?;
         let memory = rehearse(model.as_mut(), &mut loader)?;
         // Only now, when nothing about the data or the options can be wrong any more.
         let dir = RunDir::take(path, existing)?;
@@ -187,6 +190,7 @@ impl Session {
             shapes: Shapes { image, classes },
             model,
             loader,
+            valid,
             test,
             dir,
             metrics,
@@ -194,7 +198,7 @@ impl Session {
             signals,
             step,
             losses: Figures::new(),
-            measured: Figures::new(),
+            measured: Vec::new(),
             grid: None,
             curves: None,
             memory,
@@ -235,7 +239,10 @@ impl Session {
             if let Some(signal) = self.signals.received() {
                 return self.stop(signal);
             }
-            let batch = self.loader.next_batch()?;
+            let batch = match self.loader.next_batch() {
+                Ok(batch) => batch,
+                Err(e) => return Err(self.unreadable(e)),
+            };
             match step_checked(self.model.as_mut(), &batch)? {
                 Stepped::Learned(figures) => self.losses = figures,
                 Stepped::Diverged { figure, value, cause } => {
@@ -259,20 +266,17 @@ impl Session {
     /// Looks at the model, and saves it.
     fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {
         self.look(epoch)?;
-        if let Some(test) = &mut self.test {
-            test.resume(LoaderState::default())?;
-            self.measured = self.model.evaluate(test)?;
+        self.judge(epoch)?;
+        if !self.measured.is_empty() {
             let figures = self.measured.clone();
-            if !figures.is_empty() {
-                self.log(epoch, &figures)?;
-            }
+            self.log(epoch, &figures)?;
         }
         self.save()?;
         self.progress.epoch(self.step, epoch, &self.measured);
         Ok(())
     }
 
-    /// New pictures, or of an autoencoder the first test pictures with what it makes of them.
+    /// New pictures, or of an autoencoder the first pictures to be judged by with what it makes of them.
     fn look(&mut self, epoch: u64) -> Result<()> {
         let (path, latest, seed) = (self.dir.sample(epoch), self.dir.latest(), self.config.run.seed);
         if let Some(pictures) = self.model.pictures(GRID, seed)? {
@@ -282,9 +286,12 @@ impl Session {
             self.grid = Some((pictures, path));
             return Ok(());
         }
-        let Some(test) = self.test.as_mut().filter(|_| self.model.encoder().is_some()) else { return Ok(()) };
-        test.resume(LoaderState::default())?;
-        let batch = test.next_batch()?;
+        if self.model.encoder().is_none() {
+            return Ok(());
+        }
+        let Some(seen) = self.valid.as_mut().or(self.test.as_mut()) else { return Ok(()) };
+        seen.resume(LoaderState::default())?;
+        let batch = seen.next_batch()?;
         let x = Tensor::try_from_vec(batch.pixels, batch.shape)?;
         let x = x.slice(0, 0..RECONSTRUCTED.min(batch.shape[0] as isize));
         if let Some(found) = models::reconstruct(self.model.as_mut(), &x, &mut Rng::seed(seed)) {
@@ -295,21 +302,53 @@ impl Session {
         Ok(())
     }
 
+    /// Measures the model: on the pictures for each epoch, and on those for testing in the end or where there are no
+    /// others.
+    fn judge(&mut self, epoch: u64) -> Result<()> {
+        self.measured.clear();
+        if let Some(valid) = &mut self.valid {
+            valid.resume(LoaderState::default())?;
+            let figures = self.model.evaluate(valid)?.into_iter();
+            let name = |name: &str| format!("valid_{}", name.strip_prefix("test_").unwrap_or(name));
+            self.measured.extend(figures.map(|(n, v)| (name(n), v)));
+            if epoch < self.config.run.epochs {
+                return Ok(());
+            }
+        }
+        if let Some(test) = &mut self.test {
+            test.resume(LoaderState::default())?;
+            let figures = self.model.evaluate(test)?.into_iter();
+            self.measured.extend(figures.map(|(n, v)| (n.to_string(), v)));
+        }
+        Ok(())
+    }
+
     fn draw_curves(&mut self) -> Result<()> {
         let path = self.dir.curves();
         self.curves = curves::draw(&self.dir.metrics(), &path)?.then_some(path);
         Ok(())
     }
 
+    /// Training ends here because pictures cannot be read: what was learned so far is saved.
+    fn unreadable(&mut self, why: gradus::Error) -> anyhow::Error {
+        match self.save() {
+            Ok(()) => {
+                let (step, path) = (self.step, self.dir.checkpoint());
+                anyhow!("{why}; step {step} is saved in {}; --resume goes on", path.display())
+            }
+            Err(e) => e.context(why),
+        }
+    }
+
     fn seconds(&self) -> f64 {
         self.seconds + self.start.elapsed().as_secs_f64()
     }
 
-    fn log(&mut self, epoch: u64, figures: &Figures) -> Result<()> {
+    fn log(&mut self, epoch: u64, figures: &[(impl ToString, f64)]) -> Result<()> {
         let mut line = Map::new();
         line.insert("step".into(), self.step.into());
         line.insert("epoch".into(), epoch.into());
-        line.extend(figures.iter().map(|(name, v)| ((*name).to_string(), Value::from(*v))));
+        line.extend(figures.iter().map(|(name, v)| (name.to_string(), Value::from(*v))));
         line.insert("seconds".into(), ((self.seconds() * 1e3).round() / 1e3).into());
         self.metrics.write(&line)
     }
@@ -357,8 +396,8 @@ impl Session {
             line.insert("steps".into(), self.step.into());
             line.insert("epochs".into(), self.config.run.epochs.into());
             line.insert("seconds".into(), seconds.into());
-            let figures = self.losses.iter().chain(&self.measured);
-            line.extend(figures.map(|(name, v)| ((*name).to_string(), Value::from(*v))));
+            line.extend(self.losses.iter().map(|(name, v)| ((*name).to_string(), Value::from(*v))));
+            line.extend(self.measured.iter().map(|(name, v)| (name.clone(), Value::from(*v))));
             line.insert("checkpoint".into(), checkpoint.display().to_string().into());
             if let Some((_, grid)) = &self.grid {
                 line.insert("pictures".into(), grid.display().to_string().into());
@@ -377,8 +416,9 @@ impl Session {
             let columns = console::Term::stdout().size().1.into();
             say_raw(&format!("\n{}", pictures.preview(columns, std::env::var_os("NO_COLOR").is_none())));
         }
-        let figures = self.losses.iter().chain(&self.measured).copied().collect();
-        say(&format!("{model}: {} steps in {}  {}", self.step, clock(seconds), list(&figures)));
+        let (losses, measured) = (list(&self.losses), list(&self.measured));
+        let figures = format!("{losses}  {measured}");
+        say(&format!("{model}: {} steps in {}  {}", self.step, clock(seconds), figures.trim()));
         if let Some((_, grid)) = &self.grid {
             say(&format!("pictures    {}", grid.display()));
         }
@@ -407,28 +447,4 @@ fn rehearse(model: &mut dyn Model, loader: &mut Loader) -> Result<usize> {
     loader.resume(place)?;
     stepped?;
     Ok(bytes)
-}
-
-/// The sets that the options name, of pictures that fit together.
-pub fn load_data(run: &RunOptions) -> Result<Data> {
-    let load = |name: &str| data::load(name, run.seed, run.size, run.channels);
-    let mut data = load(&run.data)?;
-    if !run.test.is_empty() {
-        let other = load(&run.test)?;
-        let test = other.test.unwrap_or(other.train);
-        let shape = |i: &Images| [i.channels, i.height, i.width];
-        if shape(&test) != shape(&data.train) || test.classes.len() != data.train.classes.len() {
-            bail!(
-                "test {:?} has {:?} pictures of {} classes, data {:?} has {:?} of {}",
-                run.test,
-                shape(&test),
-                test.classes.len(),
-                run.data,
-                shape(&data.train),
-                data.train.classes.len()
-            );
-        }
-        data.test = Some(test);
-    }
-    Ok(data)
 }
