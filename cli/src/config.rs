@@ -119,16 +119,21 @@ impl Draft {
         let from = path.display().to_string();
         let text = String::from_utf8(read_bounded(path, LIMIT)?)
             .map_err(|e| anyhow!("{from}: is no text: byte {} is not UTF-8", e.utf8_error().valid_up_to()))?;
-        let table = parse(&text, &from)?;
+        self.text(&text, &from)
+    }
+
+    /// Puts the text of such a file over it; `from` says where it is from.
+    pub fn text(self, text: &str, from: &str) -> Result<Draft> {
+        let table = parse(text, from)?;
         if let Some(model) = table.get("model").filter(|m| m.as_str() != Some(self.kind.name)) {
             bail!(
                 "{from}: is for model {model}, not for {:?}: use `gradus train` with that name",
                 self.kind.name
             );
         }
-        let draft = self.overlay(table, &from)?;
+        let draft = self.overlay(table, from)?;
         // So that a wrong type is reported with the name of the file.
-        draft.clone_config(&from)?;
+        draft.clone_config(from)?;
         Ok(draft)
     }
 

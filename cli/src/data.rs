@@ -1,6 +1,7 @@
 //! Data sets by name: those of the library, and pictures from folders; and their parts.
 
 use crate::config::RunOptions;
+use crate::signals::Signals;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use gradus::data::folder::{Folder, FolderOptions};
@@ -43,6 +44,48 @@ pub struct Data {
     pub valid: Option<Set>,
     /// What it is judged by in the end.
     pub test: Option<Set>,
+}
+
+/// A set that cannot be read once a signal asked to stop: whoever goes through it stops there.
+pub struct UntilSignal {
+    pub set: Set,
+    pub signals: Signals,
+}
+
+impl Source for UntilSignal {
+    fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.set.shape()
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.set.is_labelled()
+    }
+
+    fn classes(&self) -> Vec<String> {
+        self.set.classes()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.set.fingerprint()
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> gradus::Result<Option<u32>> {
+        match self.signals.received() {
+            None => self.set.read(index, pixels),
+            Some(_) => Err(gradus::Error::Data("interrupted".into())),
+        }
+    }
+
+    fn read_batch(&self, indices: &[u32], pixels: &mut [u8]) -> gradus::Result<Option<Vec<u32>>> {
+        match self.signals.received() {
+            None => self.set.read_batch(indices, pixels),
+            Some(_) => Err(gradus::Error::Data("interrupted".into())),
+        }
+    }
 }
 
 /// What the options of a run name: sets of pictures that fit together.

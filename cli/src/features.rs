@@ -93,7 +93,8 @@ impl Features {
             progress.step(step, step.div_ceil(per_epoch), &figures);
         }
         progress.finish();
-        let position = Position { step: steps, loader: LoaderState::default(), data: sets.fingerprint };
+        let position =
+            Position { step: steps, judged: true, loader: LoaderState::default(), data: sets.fingerprint };
         checkpoints::save(&path, &config, &Shapes { image, classes }, &position, model.state()?)?;
         Ok(Some(Features::Classifier(model)))
     }

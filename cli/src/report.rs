@@ -78,7 +78,8 @@ impl Report {
             let _ = writeln!(text, "\nclasses of the samples");
             for (class, share) in classes.iter().enumerate() {
                 let bar = "#".repeat((share * 100.0).round() as usize);
-                let _ = writeln!(text, "  {class:>3}  {:5.1} %  {bar}", 100.0 * share);
+                let line = format!("  {class:>3}  {:5.1} %  {bar}", 100.0 * share);
+                let _ = writeln!(text, "{}", line.trim_end());
             }
         }
         if let Some(table) = &self.confusion {

@@ -5,7 +5,7 @@ use crate::checkpoints::{self, Position, Shapes};
 use crate::commands::reconstruct;
 use crate::config::{Config, Draft, differences};
 use crate::curves;
-use crate::data::{self, Binarize, Data, Set};
+use crate::data::{self, Binarize, Data, Set, UntilSignal};
 use crate::failure::Failure;
 use crate::models::{self, Model};
 use crate::output::{clock, note, say, say_raw};
@@ -15,13 +15,14 @@ use crate::registry::{self, Kind, Setting};
 use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
 use anyhow::{Context, Result, anyhow, bail};
-use gradus::data::{Loader, LoaderOptions, LoaderState};
+use gradus::data::{Batch, Loader, LoaderOptions, LoaderState};
 use gradus::train::{Figures, Stepped, step_checked};
 use gradus::{Rng, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Pictures of a grid after each epoch.
@@ -45,7 +46,7 @@ pub fn run(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<
     };
     let path = args.out.clone().unwrap_or_else(|| default_path(kind.name, existing));
     let config = match existing {
-        Existing::Resume => resumed_config(kind, &path.join("config.toml"), args, flags)?,
+        Existing::Resume => resumed_config(kind, &path, args, flags)?,
         _ => new_config(kind, args, flags)?,
     };
     let mut session = Session::open(config, args, signals, path, existing)?;
@@ -77,13 +78,25 @@ fn new_config(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Resu
     put_together(Some(&data))
 }
 
-/// The configuration of the run that goes on. Only what does not change its course may differ: how long it is.
-fn resumed_config(kind: &'static Kind, file: &Path, args: &Train, flags: &impl Serialize) -> Result<Config> {
-    if !file.is_file() {
-        bail!("{}: is not there, so there is no run to resume; leave out --resume", file.display());
-    }
-    let old = Draft::new(kind)?.file(file)?.finish("config")?;
-    let new = Draft::new(kind)?.file(file)?.flags(&args.run, flags)?.finish("flags")?;
+/// The configuration of the run in `folder` that goes on: that of its file, or where only a checkpoint lies there, of
+/// that. Only what does not change its course may differ: how long it is.
+fn resumed_config(
+    kind: &'static Kind,
+    folder: &Path,
+    args: &Train,
+    flags: &impl Serialize,
+) -> Result<Config> {
+    let (file, checkpoint) = (folder.join("config.toml"), folder.join("checkpoint.safetensors"));
+    let draft = || match () {
+        () if file.is_file() => Draft::new(kind)?.file(&file),
+        () if checkpoint.is_file() => {
+            let saved = checkpoints::open(&checkpoint)?;
+            Draft::new(kind)?.text(&saved.config.to_toml()?, &checkpoint.display().to_string())
+        }
+        () => bail!("{}: is not there, so there is no run to resume; leave out --resume", file.display()),
+    };
+    let old = draft()?.finish("config")?;
+    let new = draft()?.flags(&args.run, flags)?.finish("flags")?;
     let changed = changes(&old, &new)?;
     if !changed.is_empty() {
         bail!(
@@ -116,6 +129,8 @@ struct Session {
     progress: Progress,
     signals: Signals,
     step: u64,
+    /// Whether the epoch that ends at this step, if one does, was looked at.
+    judged: bool,
     /// Losses of the last step.
     losses: Figures,
     /// Figures of the last epoch's end.
@@ -155,19 +170,22 @@ impl Session {
             pixels: model.test_pixels(),
             ..options.clone()
         };
-        let judge = |set: Option<Set>| set.map(|set| Loader::new(set, in_order.clone())).transpose();
+        let judge = |set: Option<Set>| {
+            let set = set.map(|set| Arc::new(UntilSignal { set, signals: signals.clone() }));
+            set.map(|set| Loader::new(set, in_order.clone())).transpose()
+        };
         let (valid, test) = (judge(valid)?, judge(test)?);
         options.pixels = model.pixels();
         options.augment = config.run.augment.parse()?;
         options.binarize = config.run.binarize == Binarize::Dynamic;
         let name = config.run.data.clone();
         let mut loader = Loader::new(train, options).with_context(|| format!("data {name:?}"))?;
-        let memory = rehearse(model.as_mut(), &mut loader)?;
+        let memory = rehearse(model.as_mut(), config.run.batch, image, classes)?;
         // Only now, when nothing about the data or the options can be wrong any more.
         let dir = RunDir::take(path, existing)?;
         let text = config.to_toml()?;
         gradus::files::write_atomic(&dir.config(), |w| w.write_all(text.as_bytes()))?;
-        let mut step = 0;
+        let (mut step, mut judged) = (0, true);
         if let Some(saved) = checkpoints::newest(&dir)? {
             let from = saved.path.display().to_string();
             if saved.position.data != data {
@@ -179,7 +197,7 @@ impl Session {
             }
             saved.restore(model.as_mut())?;
             loader.resume(saved.position.loader).with_context(|| from)?;
-            step = saved.position.step;
+            (step, judged) = (saved.position.step, saved.position.judged);
         }
         let (metrics, seconds) = Metrics::open(dir.metrics(), step)?;
         let steps = config.run.epochs * loader.batches_per_epoch() as u64;
@@ -197,6 +215,7 @@ impl Session {
             progress,
             signals,
             step,
+            judged,
             losses: Figures::new(),
             measured: Vec::new(),
             grid: None,
@@ -235,13 +254,16 @@ impl Session {
     fn run(&mut self) -> Result<()> {
         let per_epoch = self.loader.batches_per_epoch() as u64;
         let steps = self.config.run.epochs * per_epoch;
+        if !self.judged {
+            self.end_of_epoch(self.step.div_ceil(per_epoch))?;
+        }
         while self.step < steps {
             if let Some(signal) = self.signals.received() {
                 return self.stop(signal);
             }
             let batch = match self.loader.next_batch() {
                 Ok(batch) => batch,
-                Err(e) => return Err(self.unreadable(e)),
+                Err(e) => return Err(self.unreadable(e.into())),
             };
             match step_checked(self.model.as_mut(), &batch)? {
                 Stepped::Learned(figures) => self.losses = figures,
@@ -257,6 +279,7 @@ impl Session {
                 self.log(epoch, &figures)?;
             }
             if self.step.is_multiple_of(per_epoch) {
+                self.judged = false;
                 self.end_of_epoch(epoch)?;
             }
         }
@@ -266,7 +289,16 @@ impl Session {
     /// Looks at the model, and saves it.
     fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {
         self.look(epoch)?;
-        self.judge(epoch)?;
+        let before = self.model.state()?;
+        if let Err(e) = self.judge(epoch) {
+            // So that what is saved goes on with the whole evaluation.
+            self.model.load(&before)?;
+            return match self.signals.received() {
+                Some(signal) => self.stop(signal),
+                None => Err(self.unreadable(e)),
+            };
+        }
+        self.judged = true;
         if !self.measured.is_empty() {
             let figures = self.measured.clone();
             self.log(epoch, &figures)?;
@@ -330,13 +362,14 @@ impl Session {
     }
 
     /// Training ends here because pictures cannot be read: what was learned so far is saved.
-    fn unreadable(&mut self, why: gradus::Error) -> anyhow::Error {
+    fn unreadable(&mut self, why: anyhow::Error) -> anyhow::Error {
         match self.save() {
             Ok(()) => {
                 let (step, path) = (self.step, self.dir.checkpoint());
+                let why = crate::failure::chain(&why);
                 anyhow!("{why}; step {step} is saved in {}; --resume goes on", path.display())
             }
-            Err(e) => e.context(why),
+            Err(e) => e.context(crate::failure::chain(&why)),
         }
     }
 
@@ -359,7 +392,8 @@ impl Session {
             return Err(self.diverged(&what));
         }
         self.metrics.sync()?;
-        let position = Position { step: self.step, loader: self.loader.state(), data: self.data };
+        let (step, judged) = (self.step, self.judged);
+        let position = Position { step, judged, loader: self.loader.state(), data: self.data };
         checkpoints::save(&self.dir.checkpoint(), &self.config, &self.shapes, &position, state)
     }
 
@@ -435,16 +469,18 @@ impl Session {
     }
 }
 
-/// Takes a step back and forth, to know what it needs before anything is written: memory that is not there is an error
-/// here. Gives the bytes that tensors took at most.
-fn rehearse(model: &mut dyn Model, loader: &mut Loader) -> Result<usize> {
-    let (before, place) = (model.state()?, loader.state());
-    let batch = loader.next_batch()?;
+/// Takes a step with made-up pictures, and takes it back, to know what it needs before anything is written: memory that
+/// is not there is an error here. Gives the bytes that tensors took at most.
+fn rehearse(model: &mut dyn Model, count: usize, image: [usize; 3], classes: usize) -> Result<usize> {
+    let before = model.state()?;
+    let [c, h, w] = image;
+    let pixels = (0..count * c * h * w).map(|i| (i * 37 % 256) as f32 / 255.0).collect();
+    let labels = (classes > 0).then(|| vec![0; count]);
+    let batch = Batch { epoch: 0, indices: vec![0; count], shape: [count, c, h, w], pixels, labels };
     gradus::reset_peak();
     let stepped = model.step(&batch);
     let bytes = gradus::memory_stats().peak;
     model.load(&before)?;
-    loader.resume(place)?;
     stepped?;
     Ok(bytes)
 }

@@ -182,6 +182,8 @@ fn odd_files_end_in_a_named_error_wherever_they_are() {
     let folder = Folder::new();
     ok(folder.train(&["--epochs", "1", "--out", "run"]));
     fs::remove_file(folder.join("run/checkpoint.safetensors")).unwrap();
+    fs::create_dir(folder.join("mnist")).unwrap();
+    folder.write("mnist/train-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, 1, 7]);
     let places = [
         ("file", &["train", "gan", "--config", "file", "--out", "x"][..]),
         ("file", &["info", "file"]),

@@ -90,6 +90,18 @@ fn a_way_between_codes_is_a_strip_and_an_animation() {
 }
 
 #[test]
+fn what_a_discriminator_found_is_probed() {
+    let folder = Folder::new();
+    train(&folder, "dcgan", "dcgan", &["--features", "2", "--latent", "4"]);
+    train(&folder, "classifier", "sorter", &["--hidden", "16"]);
+    let found = json(&folder, &["eval", "dcgan", "--count", "40", "--features", "sorter"]);
+    let probe = &found["linear_probe"];
+    assert!(probe["labels"] == 300 && probe["discriminator_error"].as_f64().unwrap() < 0.9, "{found}");
+    assert!(!folder.join("dcgan/features.safetensors").exists());
+    ok(folder.run(&["interpolate", "dcgan", "--rows", "2", "--steps", "2", "--frames", "2"]));
+}
+
+#[test]
 fn codes_are_mapped_and_planes_decoded() {
     let folder = Folder::new();
     vae(&folder, "flat", "2");
@@ -165,17 +177,15 @@ fn data_without_labels_are_no_obstacle_where_none_are_needed() {
             image::GrayImage::from_fn(16, 16, |x, y| image::Luma([(x * 9) as u8 ^ (y * 5) as u8 ^ (i * 20)]));
         shade.save(images.join(format!("{i}.png"))).unwrap();
     }
-    let data = ["--data", "images:images", "--size", "16", "--channels", "1"];
-    train(
-        &folder,
-        "ae",
-        "ae",
-        &[&data[..], &["--batch", "4", "--conv", "4", "--hidden", "8", "--code", "2"]].concat(),
-    );
+    let train_on_images = |model: &str, more: &[&str]| {
+        let args = ["train", model, "--data", "images:images", "--size", "16", "--channels", "1"];
+        ok(folder.run(&[&args[..], &["--batch", "4", "--epochs", "2", "--out", model], more].concat()));
+    };
+    train_on_images("ae", &["--conv", "4", "--hidden", "8", "--code", "2"]);
     let found = json(&folder, &["eval", "ae"]);
     assert!(found["notes"].to_string().contains("no labels") && found["linear_probe"].is_null(), "{found}");
     ok(folder.run(&["latent", "ae", "--grid", "4"]));
-    train(&folder, "gan", "gan", &[&data[..], &["--batch", "4", "--hidden", "8", "--latent", "2"]].concat());
+    train_on_images("gan", &["--hidden", "8", "--latent", "2"]);
     let found = json(&folder, &["eval", "gan", "--count", "10"]);
     assert!(found["notes"].to_string().contains("--features") && found["parzen"]["nats"].is_f64(), "{found}");
     // A classifier of other pictures does not fit, and what is none is refused.

@@ -12,7 +12,9 @@ fn main() -> Result<()> {
     let path = std::env::args().nth(1).ok_or(Error::Data("usage: extract CHECKPOINT".into()))?;
     let mut small = Checkpoint::new();
     for (name, tensor) in Checkpoint::load(path)?.tensors {
-        if let Some(name) = name.strip_prefix("network.") && name.starts_with("decoder.") {
+        if let Some(name) = name.strip_prefix("network.")
+            && name.starts_with("decoder.")
+        {
             small.tensors.insert(name.to_string(), tensor);
         }
     }

@@ -12,7 +12,7 @@
 
 use gradus::checkpoint::Checkpoint;
 use gradus::models::coder::{Decoder, Layers};
-use gradus::nn::{Activation, Module};
+use gradus::nn::Activation;
 use gradus::{Result, Rng};
 use std::io::Write;
 use std::process::ExitCode;
