@@ -1,20 +1,42 @@
-//! What a level of SIMD offers to the five loops: micro-kernels and the two ways to pack a panel.
+//! What a level of SIMD offers to the five loops: micro-kernels and two ways to pack a panel.
 
 use super::Float;
 use crate::simd::Level;
 
-/// `C[rows, cols] (+)= A[rows, k] B[k, cols]` for one register tile, the rows and the number of vectors across
-/// being fixed by the position in [`Kernels::tiles`].
-///
-/// Arguments: k; A and the step from one k to the next (its rows are adjacent); B and the step from one k to the
-/// next (its columns are adjacent, whole vectors of them are readable); C and its row stride; how many columns
-/// are written; whether to add to C or to overwrite it.
+/// What a micro-kernel does: `C[rows, cols] (+)= A[rows, k] B[k, cols]` for one register tile.
+pub struct Step<T> {
+    /// Length of the sums.
+    pub k: usize,
+    /// Element (0, 0) of A.
+    pub a: *const T,
+    /// Strides of A along rows and k, one of which is 1.
+    pub a_strides: [isize; 2],
+    /// Element (0, 0) of B, whose columns are adjacent.
+    pub b: *const T,
+    /// Stride of B along k.
+    pub b_step: isize,
+    /// Where to copy B on the way, at two vectors a step; or null, and then whole vectors of B are readable.
+    pub packed: *mut T,
+    /// What will be needed next: one cache line is fetched at each k. Any address will do.
+    pub ahead: *const T,
+    /// Elements from one line of `ahead` to the next.
+    pub ahead_step: isize,
+    /// Element (0, 0) of C, whose columns are adjacent.
+    pub c: *mut T,
+    /// Stride of C along rows.
+    pub c_stride: isize,
+    /// Columns of C; more than all vectors across but the last have.
+    pub cols: usize,
+    /// Whether to add to C or to overwrite it.
+    pub accumulate: bool,
+}
+
+/// Does a [`Step`]; the rows and the number of vectors across are fixed by the position in [`Kernels::tiles`].
 ///
 /// Every element is one chain of multiply-adds, k ascending, from zero: tiles of all sizes give the same bits.
-pub type Tile<T> = unsafe fn(usize, *const T, isize, *const T, isize, *mut T, isize, usize, bool);
+pub type Tile<T> = unsafe fn(&Step<T>);
 
-/// `out[p * width + j] = src(j, p)` for j < count and p < k, and 0 for count <= j < width where `width` exceeds
-/// `count`. Arguments: k, count, width, src, stride, out. The stride is that of p for [`Kernels::copy`] (j
+/// `out[p * width + j] = src(j, p)` for j < count and p < k, and anything for count <= j < width. Arguments: k, count, width, src, stride, out. The stride is that of p for [`Kernels::copy`] (j
 /// adjacent) and that of j for [`Kernels::transpose`] (p adjacent). At most [`Kernels::nr`] wide. `SLACK`
 /// elements after the panel may be overwritten.
 pub type Pack<T> = unsafe fn(usize, usize, usize, *const T, isize, *mut T);

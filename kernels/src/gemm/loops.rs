@@ -4,19 +4,28 @@
 //! & van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality" (2015), figure 1. What the
 //! operands are is left to three traits, so that convolution runs in the same loops with panels of its own.
 
-use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK};
-use super::{Float, scratch};
+use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK, Step};
+use super::{Float, cache, scratch};
 use std::ops::Range;
+use std::ptr;
 
-/// Most k in one block. A packed panel of A (14 rows, 28 KiB of f32) stays in the first-level cache (48 KiB) for its
-/// tile; that of B (two vectors, 64 KiB) comes from the second level again for each, at 9 bytes a cycle, which costs
-/// nothing. Half the length would keep it in the first level, but pass over C twice as often, which costs more.
+/// Most k in one block. A panel of A (14 rows of f32: 28 KiB) stays in the first-level cache while panels of B (two
+/// vectors: 64 KiB) come from the second level, at 9 bytes a cycle, which costs nothing. Half the length would pass
+/// over C twice as often, which costs more.
 pub const KC: usize = 512;
-/// Bytes of a packed block of A: in the second-level cache (1 MiB), with room for a panel of B and the tiles of C,
-/// while loop 2 runs over the panels of B.
-const A_BLOCK: usize = 560 << 10;
-/// Bytes of a packed block of B: in the thread's share of the third-level cache while loop 3 runs over the blocks of A.
-const B_BLOCK: usize = 2 << 20;
+/// The part of the second-level cache that a packed block of A takes, if its panels are not taken one by one.
+const A_SHARE: usize = 4;
+/// The part that a packed block of B takes.
+const B_SHARE: usize = 2;
+/// The fewest bytes of a block of B: with less, A would be packed too often.
+const B_LEAST: usize = 1 << 20;
+/// The fewest elements of C in a block: an epilogue should have more to do than to be called.
+const C_LEAST: usize = 1 << 10;
+/// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
+/// the 14 of a row.
+const ROWS_AHEAD: isize = 24;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Bytes of C handed to the epilogue at once: still in the second-level cache.
 const C_BLOCK: usize = 128 << 10;
 
@@ -24,6 +33,12 @@ const C_BLOCK: usize = 128 << 10;
 pub trait Left<T>: Sync {
     /// Address of element (row, k) and the step from one k to the next, if the rows of a panel are adjacent there.
     fn in_place(&self, row: usize, k: usize) -> Option<(*const T, isize)>;
+
+    /// Address of element (row, k) and the step from one row to the next, if the k of a row are adjacent there and
+    /// the kernel is to read them so.
+    fn along_k(&self, _row: usize, _k: usize) -> Option<(*const T, isize)> {
+        None
+    }
 
     /// Packs one panel: `out[p * rows.len() + i]`, p counted from the start of `ks`.
     ///
@@ -34,11 +49,12 @@ pub trait Left<T>: Sync {
 
 /// The right operand, k × columns.
 pub trait Right<T>: Sync {
-    /// Address of element (k, first of `cols`) and the step from one k to the next, if `cols` are adjacent there.
+    /// Address of element (k, first of `cols`) and the step from one k to the next, if `cols` are adjacent there:
+    /// then the kernels read them there, and copy them as they read.
     fn in_place(&self, k: usize, cols: Range<usize>) -> Option<(*const T, isize)>;
 
     /// Packs panels of `kernels.nr()` columns, in the last of which columns past the end may hold anything:
-    /// `out[(panel * ks.len() + p) * nr + j]`. Panels that are [in place](Right::in_place) may be left out.
+    /// `out[(panel * ks.len() + p) * nr + j]`. Not called where they are [in place](Right::in_place).
     ///
     /// # Safety
     /// The ranges are inside the operand; `out` has room for the panels and [`SLACK`] more.
@@ -95,8 +111,13 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         let (height, nr) = (panel_height(self.size[0], self.kernels.mr()), self.kernels.nr());
         let depth = block_depth(self.size[2]);
         let most = |bytes: usize| bytes / (depth * size_of::<T>());
-        let mc = even(rows.len(), most(A_BLOCK), height);
-        let nc = even(cols.len(), most(B_BLOCK), nr);
+        let cache = cache::second_level();
+        // Panel by panel of A over all of B writes C row by row, but lets all of B in by the first panel. Where B
+        // comes from further off and is used less often than A, that is slower than panel by panel of B.
+        let b_bytes = self.size[2] * cols.len() * size_of::<T>();
+        let by_rows = (b_bytes <= cache || rows.len() >= cols.len()) && height * cols.len() >= C_LEAST;
+        let mc = if by_rows { height } else { even(rows.len(), most(cache / A_SHARE), height) };
+        let nc = even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr);
         let (a_len, b_len) = (mc * depth + SLACK, nc.next_multiple_of(nr) * depth + SLACK);
         scratch::with(a_len.next_multiple_of(SLACK) + b_len, |a_block: *mut T| {
             let b_block = a_block.wrapping_add(a_len.next_multiple_of(SLACK));
@@ -106,48 +127,65 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                 // Loop 4; once even if k = 0, to write the zeros.
                 for pc in (0..self.size[2].max(1)).step_by(depth) {
                     let ks = pc..self.size[2].min(pc + depth);
-                    // SAFETY: ks and cols are inside B; the block holds nc columns of `depth` and the slack.
-                    unsafe { self.right.pack(self.kernels, ks.clone(), cols.clone(), b_block) };
+                    if self.right.in_place(ks.start, cols.clone()).is_none() {
+                        // SAFETY: ks and cols are inside B; the block holds nc columns of `depth` and the slack.
+                        unsafe { self.right.pack(self.kernels, ks.clone(), cols.clone(), b_block) };
+                    }
                     // Loop 3.
                     for ic in rows.clone().step_by(mc) {
-                        let block =
-                            Block { rows: ic..rows.end.min(ic + mc), cols: cols.clone(), ks: ks.clone() };
+                        let block = Block {
+                            rows: ic..rows.end.min(ic + mc),
+                            cols: cols.clone(),
+                            ks: ks.clone(),
+                            height,
+                            first: ic == rows.start,
+                            only: rows.len() <= height,
+                        };
                         // SAFETY: as above for A and its block; the part of the target is this thread's.
-                        unsafe { self.block(block, height, a_block, b_block) };
+                        unsafe { self.block(block, a_block, b_block) };
                     }
                 }
             }
         });
     }
 
-    /// Packs a block of A, then loops 2 and 1: the macro-kernel.
-    unsafe fn block(&self, block: Block, height: usize, a_block: *mut T, b_block: *const T) {
-        let Block { rows, cols, ks } = block;
+    /// Loops 2 and 1, the macro-kernel. A panel of A is packed just before its first tile, a panel of B that lies in
+    /// place by its first tile.
+    unsafe fn block(&self, block: Block, a_block: *mut T, b_block: *mut T) {
+        let Block { rows, cols, ks, height, first, only } = block;
         let (nr, depth, last) = (self.kernels.nr(), ks.len(), ks.end == self.size[2]);
-        let panel = |row: usize| row..rows.end.min(row + height);
-        if self.left.in_place(rows.start, ks.start).is_none() {
-            for row in rows.clone().step_by(height) {
-                let out = a_block.wrapping_add((row - rows.start) * depth);
-                // SAFETY: the panel is inside A, and the block holds all rows up to here times `depth`, and slack.
-                unsafe { self.left.pack(self.kernels, panel(row), ks.clone(), out) };
-            }
-        }
+        let panels = rows.len().div_ceil(height);
+        let source = |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first);
         let mut unfinished = cols.start;
         let finish = C_BLOCK / (rows.len() * size_of::<T>());
         // Loop 2.
         for col in cols.clone().step_by(nr) {
             let across = col..cols.end.min(col + nr);
-            let b = self
-                .right_panel(&ks, &across)
-                .unwrap_or_else(|| (b_block.wrapping_add((col - cols.start) * depth), nr as isize));
+            let next = across.end..cols.end.min(across.end + nr);
+            let panel = Panel {
+                source: source(&across),
+                packed: b_block.wrapping_add((col - cols.start) * depth),
+                next: (!next.is_empty()).then(|| source(&next)),
+                // One tile alone gains nothing from a copy, but has to mask what a copy would fill up.
+                copy: !only || !across.len().is_multiple_of(self.kernels.lanes),
+                tiles: panels,
+            };
             // Loop 1.
-            for row in rows.clone().step_by(height) {
-                let down = panel(row);
-                let a = self.left.in_place(row, ks.start).unwrap_or_else(|| {
-                    (a_block.wrapping_add((row - rows.start) * depth).cast_const(), down.len() as isize)
-                });
-                // SAFETY: both panels were packed above or are in place; the tile is inside this thread's part.
-                unsafe { self.tile(depth, a, b, down, across.clone(), ks.start > 0) };
+            for (index, row) in rows.clone().step_by(height).enumerate() {
+                let down = row..rows.end.min(row + height);
+                let a_panel = a_block.wrapping_add((row - rows.start) * depth);
+                // SAFETY: the panels are inside A and B and of their blocks; the tile is in this thread's part.
+                unsafe {
+                    let (a, a_strides) = self.left_panel(down.clone(), &ks, col == cols.start, a_panel);
+                    let step = Step {
+                        k: depth,
+                        a,
+                        a_strides,
+                        accumulate: ks.start > 0,
+                        ..panel.step(index, depth, nr)
+                    };
+                    self.tile(step, down, across.clone());
+                }
             }
             if last && (across.end - unfinished >= finish || across.end == cols.end) {
                 self.target.finish(rows.clone(), unfinished..across.end);
@@ -156,30 +194,43 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         }
     }
 
-    /// A panel of B where it lies, if the kernel can read whole vectors there.
-    fn right_panel(&self, ks: &Range<usize>, cols: &Range<usize>) -> Option<(*const T, isize)> {
-        cols.len().is_multiple_of(self.kernels.lanes).then(|| self.right.in_place(ks.start, cols.clone()))?
+    /// Where a panel of A is read and its strides along rows and k. Packs it to `out` before its first tile.
+    unsafe fn left_panel(
+        &self,
+        rows: Range<usize>,
+        ks: &Range<usize>,
+        first: bool,
+        out: *mut T,
+    ) -> (*const T, [isize; 2]) {
+        if let Some((a, step)) = self.left.in_place(rows.start, ks.start) {
+            return (a, [1, step]);
+        }
+        if let Some((a, stride)) = self.left.along_k(rows.start, ks.start) {
+            return (a, [stride, 1]);
+        }
+        let height = rows.len() as isize;
+        if first {
+            // SAFETY: handed on.
+            unsafe { self.left.pack(self.kernels, rows, ks.clone(), out) };
+        }
+        (out, [1, height])
     }
 
-    /// The micro-kernel on one tile, straight into the target or by way of a copy.
-    unsafe fn tile(
-        &self,
-        depth: usize,
-        a: (*const T, isize),
-        b: (*const T, isize),
-        rows: Range<usize>,
-        cols: Range<usize>,
-        accumulate: bool,
-    ) {
+    /// The micro-kernel on one tile, straight into the target or by way of a copy. `step` lacks the target.
+    unsafe fn tile(&self, mut step: Step<T>, rows: Range<usize>, cols: Range<usize>) {
         let kernel = self.kernels.tiles[rows.len() - 1][cols.len().div_ceil(self.kernels.lanes) - 1];
+        step.cols = cols.len();
         if let Some((c, stride)) = self.target.in_place(rows.start, cols.clone()) {
-            // SAFETY: the panels hold `depth` steps, and the target vouches for the tile.
-            return unsafe { kernel(depth, a.0, a.1, b.0, b.1, c, stride, cols.len(), accumulate) };
+            (step.c, step.c_stride) = (c, stride);
+            // SAFETY: the panels hold as many k as the step has, and the target vouches for the tile.
+            return unsafe { kernel(&step) };
         }
+        let accumulate = std::mem::take(&mut step.accumulate);
         let mut tile = [T::ZERO; MAX_MR * MAX_NR];
+        (step.c, step.c_stride) = (tile.as_mut_ptr(), MAX_NR as isize);
         // SAFETY: as above; the tile has room for MAX_MR rows of MAX_NR.
         unsafe {
-            kernel(depth, a.0, a.1, b.0, b.1, tile.as_mut_ptr(), MAX_NR as isize, cols.len(), false);
+            kernel(&step);
             self.target.scatter(rows, cols, tile.as_ptr(), accumulate);
         }
     }
@@ -190,6 +241,67 @@ struct Block {
     rows: Range<usize>,
     cols: Range<usize>,
     ks: Range<usize>,
+    /// Rows of a panel.
+    height: usize,
+    /// Whether no block was multiplied with these columns and k before.
+    first: bool,
+    /// Whether there is one panel of A in all.
+    only: bool,
+}
+
+/// A panel of B and what comes after it.
+struct Panel<T> {
+    /// Where it lies and its stride along k, if it has not been packed yet.
+    source: Option<(*const T, isize)>,
+    /// Its place in the packed block.
+    packed: *mut T,
+    /// The source of the panel after it, if there is one.
+    next: Option<Option<(*const T, isize)>>,
+    /// Whether the first tile makes a packed copy.
+    copy: bool,
+    /// Tiles that use the panel.
+    tiles: usize,
+}
+
+impl<T: Float> Panel<T> {
+    /// The right operand of the tile `index` counted from the top, and what the tile fetches ahead.
+    fn step(&self, index: usize, depth: usize, nr: usize) -> Step<T> {
+        let line = LINE / size_of::<T>();
+        let (b, b_step, packed) = match self.source {
+            Some((b, step)) if !self.copy => (b, step, ptr::null_mut()),
+            Some((b, step)) if index == 0 => (b, step, self.packed),
+            _ => (self.packed.cast_const(), nr as isize, ptr::null_mut()),
+        };
+        let (ahead, ahead_step) = match self.next {
+            _ if self.source.is_some() && index == 0 => (b.wrapping_offset(ROWS_AHEAD * b_step), b_step),
+            // A line of each row: the first in the second tile, and so on; one more than the panel fills if it begins
+            // inside of a line.
+            Some(Some((next, step))) if index <= nr / line + 1 => {
+                (next.wrapping_add(index.saturating_sub(1) * line), step)
+            }
+            // An equal part in each tile.
+            Some(None) => {
+                let step = nr.div_ceil(self.tiles).min(line);
+                (self.packed.wrapping_add((nr + index * step) * depth).cast_const(), step as isize)
+            }
+            _ => (b, 0),
+        };
+        let (a, c) = (ptr::null(), ptr::null_mut());
+        Step {
+            k: depth,
+            a,
+            a_strides: [1, 0],
+            b,
+            b_step,
+            packed,
+            ahead,
+            ahead_step,
+            c,
+            c_stride: 0,
+            cols: 0,
+            accumulate: false,
+        }
+    }
 }
 
 /// The length of the blocks, at most about `most` each and multiples of `unit`, that `len` is cut into evenly.

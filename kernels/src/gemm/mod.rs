@@ -1,8 +1,8 @@
 //! Matrix multiplication: `C[b, m, n] = sum_k A[b, m, k] B[b, k, n]`, C contiguous, A and B of any strides.
 //!
 //! Where to read on: `loops` holds the five loops and the sizes of their blocks, `kernel` what a level of SIMD offers
-//! them (with `avx512`, `avx2` and `portable`, a micro-kernel and the packing each), `strided` the operands, `tasks`
-//! the cut into parallel tasks, `small` the products of a matrix and a vector.
+//! them (with `x86`, at the widths of `avx512` and `avx2`, and `portable`), `strided` the operands, `tasks` the cut into
+//! parallel tasks, `cache` the sizes that blocks are fitted to, `small` the products of a matrix and a vector.
 //!
 //! # Order of the sums
 //! For m, n > 1, k is cut into equal blocks, as few as have at most 512 each; each block is one chain of fused
@@ -14,6 +14,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod cache;
 mod float;
 pub(crate) mod kernel;
 pub(crate) mod loops;
@@ -22,6 +23,8 @@ pub(crate) mod scratch;
 mod small;
 pub(crate) mod strided;
 pub(crate) mod tasks;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use float::Float;
 use loops::Product;
@@ -183,8 +186,14 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     let kernels = T::kernels(simd::level());
     let grid = Grid::new(batches, [g.m, g.n, g.k], kernels.mr(), kernels.nr());
     let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));
-    let a_in_place = g.a[0] == 1 && g.n <= IN_PLACE_A * kernels.nr();
-    let b_in_place = g.b[1] == 1 && g.m <= IN_PLACE_B * kernels.mr();
+    let a_in_place = match g.a {
+        [1, _] => g.n <= IN_PLACE_COLUMNS * kernels.nr(),
+        // Rows whose distance is a multiple of this compete for the same lines of the first-level cache.
+        [stride, _] => {
+            (g.n <= IN_PLACE_ROWS * kernels.nr() && stride * size_of::<T>() as isize % 2048 != 0)
+                || g.k <= IN_PLACE_K
+        }
+    };
     par::for_each(grid.tasks(), |task| {
         let (batches, rows, cols) = grid.task(task);
         for batch in batches {
@@ -194,7 +203,7 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
                 kernels,
                 size: [g.m, g.n, g.k],
                 left: &Strided { ptr: a, strides: g.a, in_place: a_in_place },
-                right: &Strided { ptr: b, strides: g.b, in_place: b_in_place },
+                right: &Strided { ptr: b, strides: g.b, in_place: true },
                 target: &Contiguous { ptr: SharedMut(c.at(batch * g.m * g.n)), cols: g.n, batch, epilogue },
             };
             // SAFETY: the caller vouches for the operands and for C; tasks have disjoint parts of it.
@@ -203,10 +212,12 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     });
 }
 
-/// Panels of B that a panel of A must serve before packing it pays.
-const IN_PLACE_A: usize = 4;
-/// Panels of A that a panel of B must serve before packing it pays.
-const IN_PLACE_B: usize = 4;
+/// Panels of B that a panel of A must serve before packing it pays, if its columns are adjacent,
+const IN_PLACE_COLUMNS: usize = 4;
+/// and if its rows are, which are shuffled for it.
+const IN_PLACE_ROWS: usize = 8;
+/// Or the fewest k.
+const IN_PLACE_K: usize = 32;
 
 /// An address that tasks on several threads share.
 pub(crate) struct SharedMut<T>(pub *mut T);

@@ -4,7 +4,7 @@
 //! `mul_add` would be a call into the C library for each element.
 
 use super::Float;
-use super::kernel::{self, Kernels, pack_any, tiles};
+use super::kernel::{self, Kernels, Step, pack_any, tiles};
 use super::small;
 
 pub(crate) static F32: Kernels<f32> = Kernels {
@@ -32,28 +32,25 @@ fn multiply_add<T: Float>(a: T, b: T, c: T) -> T {
 }
 
 /// See [`crate::gemm::kernel::Tile`].
-#[allow(clippy::too_many_arguments)]
 #[inline(always)]
-unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(
-    k: usize,
-    a: *const T,
-    a_step: isize,
-    b: *const T,
-    b_step: isize,
-    c: *mut T,
-    c_stride: isize,
-    cols: usize,
-    accumulate: bool,
-) {
+unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(step: &Step<T>) {
     let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];
-    for p in 0..k as isize {
-        // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each of the k steps.
-        let (a, b) = unsafe { (a.offset(p * a_step), b.offset(p * b_step)) };
+    for p in 0..step.k {
+        let a = step.a.wrapping_offset(p as isize * step.a_strides[1]);
+        let mut b = step.b.wrapping_offset(p as isize * step.b_step);
+        if !step.packed.is_null() {
+            let packed = step.packed.wrapping_add(p * 2 * LANES);
+            for col in 0..VECS * LANES {
+                // SAFETY: the caller vouches for `cols` elements of B, and for two vectors a step of the packed panel.
+                unsafe { *packed.add(col) = if col < step.cols { *b.add(col) } else { T::ZERO } };
+            }
+            b = packed;
+        }
         for (row, sum) in sum.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let a = unsafe { *a.add(row) };
+            // SAFETY: the caller vouches for ROWS elements of A at each of the k steps.
+            let a = unsafe { *a.offset(row as isize * step.a_strides[0]) };
             for (v, sum) in sum.iter_mut().enumerate() {
-                // SAFETY: as above.
+                // SAFETY: whole vectors were copied above, or the caller vouches for them.
                 let b = unsafe { *b.add(v * LANES).cast::<[T; LANES]>() };
                 let old = *sum;
                 *sum = std::array::from_fn(|lane| multiply_add(a, b[lane], old[lane]));
@@ -61,11 +58,11 @@ unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usiz
         }
     }
     for (row, sum) in sum.iter().enumerate() {
-        for (col, &value) in sum.as_flattened().iter().enumerate().take(cols) {
+        for (col, &value) in sum.as_flattened().iter().enumerate().take(step.cols) {
             // SAFETY: the caller vouches for `cols` elements in each of ROWS rows of C.
             unsafe {
-                let c = c.offset(row as isize * c_stride).add(col);
-                *c = if accumulate { *c + value } else { value };
+                let c = step.c.offset(row as isize * step.c_stride).add(col);
+                *c = if step.accumulate { *c + value } else { value };
             }
         }
     }
@@ -96,22 +93,9 @@ unsafe fn rows_dot<T: Float, const LANES: usize>(matrix: small::Matrix<T>, x: *c
 macro_rules! tile {
     ($t:ty, $lanes:literal) => {
         /// See [`crate::gemm::kernel::Tile`].
-        #[allow(clippy::too_many_arguments)]
-        pub(super) unsafe fn tile<const ROWS: usize, const VECS: usize>(
-            k: usize,
-            a: *const $t,
-            a_step: isize,
-            b: *const $t,
-            b_step: isize,
-            c: *mut $t,
-            c_stride: isize,
-            cols: usize,
-            accumulate: bool,
-        ) {
+        pub(super) unsafe fn tile<const ROWS: usize, const VECS: usize>(step: &super::Step<$t>) {
             // SAFETY: handed on.
-            unsafe {
-                super::tile::<$t, $lanes, ROWS, VECS>(k, a, a_step, b, b_step, c, c_stride, cols, accumulate)
-            }
+            unsafe { super::tile::<$t, $lanes, ROWS, VECS>(step) }
         }
     };
 }

@@ -1,7 +1,8 @@
 //! Matrix times vector (m = 1 or n = 1): nothing is packed, every element of the matrix is read once.
 //!
-//! The sum over k runs in as many lanes as the level's vectors have: lane l adds p = l, l + LANES, … in this order,
-//! and a tree adds the lanes. Both fast layouts, and any other, follow it, so strides do not change a bit.
+//! The sum over k, filled up with zeros to whole vectors, runs in as many lanes as the level's vectors have: lane l adds
+//! p = l, l + LANES, … in this order, and a tree adds the lanes, the upper half to the lower half until one is left.
+//! Both fast layouts, and any other, follow it, so strides do not change a bit.
 
 use super::{Block, Epilogue, Float, Gemm, SharedMut, scratch};
 use crate::{par, simd};
@@ -27,7 +28,7 @@ impl<T> Matrix<T> {
     }
 
     /// The matrix of some of the rows.
-    fn rows(&self, rows: Range<usize>) -> Matrix<T> {
+    pub fn rows(&self, rows: Range<usize>) -> Matrix<T> {
         Matrix { ptr: self.at(rows.start, 0), size: [rows.len(), self.size[1]], strides: self.strides }
     }
 }
@@ -83,7 +84,7 @@ pub unsafe fn run<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilo
     }
 }
 
-/// `y[i] = sum_p matrix[i, p] x[p]`: the body that every level compiles for itself.
+/// `y[i] = sum_p matrix[i, p] x[p]` at any strides, in plain Rust.
 ///
 /// # Safety
 /// Matrix, x (k elements, adjacent) and y (one per row, adjacent) are live, and y is apart from the others.
@@ -92,112 +93,27 @@ pub unsafe fn rows_dot<T: Float, const LANES: usize>(
     matrix: Matrix<T>,
     x: *const T,
     y: *mut T,
-    multiply_add: impl Fn(T, T, T) -> T + Copy,
-) {
-    const GROUP: usize = 8;
-    let rows = matrix.size[0];
-    let mut row = 0;
-    // SAFETY: rows stay below the matrix's; each callee reads those rows, x, and returns their sums.
-    unsafe {
-        if matrix.strides[1] == 1 {
-            while row + GROUP <= rows {
-                y.add(row).cast::<[T; GROUP]>().write(along_k::<T, LANES, GROUP>(
-                    &matrix,
-                    row,
-                    x,
-                    multiply_add,
-                ));
-                row += GROUP;
-            }
-        } else if matrix.strides[0] == 1 {
-            while row < rows {
-                let width = WIDTH.min(rows - row);
-                along_rows::<T, LANES>(&matrix, row, width, x, y.add(row), multiply_add);
-                row += width;
-            }
-        }
-        while row < rows {
-            let [sum] = along_k::<T, LANES, 1>(&matrix, row, x, multiply_add);
-            *y.add(row) = sum;
-            row += 1;
-        }
-    }
-}
-
-/// The inner products of `GROUP` rows, a vector holding successive k of one row.
-#[inline(always)]
-unsafe fn along_k<T: Float, const LANES: usize, const GROUP: usize>(
-    matrix: &Matrix<T>,
-    row: usize,
-    x: *const T,
     multiply_add: impl Fn(T, T, T) -> T,
-) -> [T; GROUP] {
-    let k = matrix.size[1];
-    let (whole, adjacent) = (k / LANES * LANES, matrix.strides[1] == 1);
-    let mut sum = [[T::ZERO; LANES]; GROUP];
-    let at = |r: usize, p: usize| matrix.at(row + r, p);
-    // SAFETY: rows row .. row + GROUP and all p < k are inside the matrix, p is inside x; whole vectors are read
-    // only where k is adjacent.
-    unsafe {
-        for p in (0..if adjacent { whole } else { 0 }).step_by(LANES) {
-            let x = *x.add(p).cast::<[T; LANES]>();
-            for (r, sum) in sum.iter_mut().enumerate() {
-                let m = *at(r, p).cast::<[T; LANES]>();
-                for lane in 0..LANES {
-                    sum[lane] = multiply_add(m[lane], x[lane], sum[lane]);
-                }
+) {
+    let [rows, k] = matrix.size;
+    for row in 0..rows {
+        let mut sum = [T::ZERO; LANES];
+        for p in (0..k).step_by(LANES) {
+            for (lane, sum) in sum.iter_mut().enumerate() {
+                let p = p + lane;
+                // SAFETY: row < rows and p < k are inside the matrix, p inside x.
+                let [m, x] = if p < k { unsafe { [*matrix.at(row, p), *x.add(p)] } } else { [T::ZERO; 2] };
+                *sum = multiply_add(m, x, *sum);
             }
         }
-        for p in if adjacent { whole } else { 0 }..k {
-            for (r, sum) in sum.iter_mut().enumerate() {
-                sum[p % LANES] = multiply_add(*at(r, p), *x.add(p), sum[p % LANES]);
-            }
-        }
-    }
-    sum.map(|mut lanes| {
         let mut half = LANES / 2;
         while half > 0 {
             for lane in 0..half {
-                lanes[lane] = lanes[lane] + lanes[lane + half];
+                sum[lane] = sum[lane] + sum[lane + half];
             }
             half /= 2;
         }
-        lanes[0]
-    })
-}
-
-/// Rows that [`along_rows`] takes at once: their sums, 8 KiB, stay in the first-level cache, and each k reads
-/// some cache lines in a row, which memory delivers faster than single ones.
-const WIDTH: usize = 128;
-
-/// The inner products of `width` (at most `WIDTH`) adjacent rows, a vector holding one k of several rows.
-#[inline(always)]
-unsafe fn along_rows<T: Float, const LANES: usize>(
-    matrix: &Matrix<T>,
-    row: usize,
-    width: usize,
-    x: *const T,
-    y: *mut T,
-    multiply_add: impl Fn(T, T, T) -> T,
-) {
-    let mut sum = [[T::ZERO; WIDTH]; LANES];
-    for p in 0..matrix.size[1] {
-        // SAFETY: rows row .. row + width, adjacent in memory, and p < k are inside the matrix; p is inside x.
-        let (m, x) = unsafe { (std::slice::from_raw_parts(matrix.at(row, p), width), *x.add(p)) };
-        for (sum, &m) in sum[p % LANES].iter_mut().zip(m) {
-            *sum = multiply_add(m, x, *sum);
-        }
+        // SAFETY: y has one element per row.
+        unsafe { *y.add(row) = sum[0] };
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        let (low, high) = sum.split_at_mut(half);
-        for (low, high) in low.iter_mut().zip(high) {
-            for (low, &mut high) in low.iter_mut().zip(high) {
-                *low = *low + high;
-            }
-        }
-        half /= 2;
-    }
-    // SAFETY: y has room for these rows.
-    unsafe { std::ptr::copy_nonoverlapping(sum[0].as_ptr(), y, width) };
 }

@@ -11,7 +11,7 @@ pub struct Strided<T> {
     pub ptr: *const T,
     /// Strides along rows and columns.
     pub strides: [isize; 2],
-    /// Whether the kernel may read it where it lies; else it is packed first.
+    /// Whether the kernels may read it where it lies, if one of its strides lets them; else it is packed first.
     pub in_place: bool,
 }
 
@@ -26,7 +26,11 @@ impl<T> Strided<T> {
 
 impl<T: Float> Left<T> for Strided<T> {
     fn in_place(&self, row: usize, k: usize) -> Option<(*const T, isize)> {
-        self.in_place.then(|| (self.at(row, k), self.strides[1]))
+        (self.in_place && self.strides[0] == 1).then(|| (self.at(row, k), self.strides[1]))
+    }
+
+    fn along_k(&self, row: usize, k: usize) -> Option<(*const T, isize)> {
+        (self.in_place && self.strides[1] == 1).then(|| (self.at(row, k), self.strides[0]))
     }
 
     unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T) {
@@ -39,16 +43,13 @@ impl<T: Float> Left<T> for Strided<T> {
 
 impl<T: Float> Right<T> for Strided<T> {
     fn in_place(&self, k: usize, cols: Range<usize>) -> Option<(*const T, isize)> {
-        self.in_place.then(|| (self.at(k, cols.start), self.strides[0]))
+        (self.in_place && self.strides[1] == 1).then(|| (self.at(k, cols.start), self.strides[0]))
     }
 
     unsafe fn pack(&self, kernels: &Kernels<T>, ks: Range<usize>, cols: Range<usize>, out: *mut T) {
         let ([down, along], nr) = (self.strides, kernels.nr());
         for col in cols.clone().step_by(nr) {
             let count = nr.min(cols.end - col);
-            if self.in_place && count.is_multiple_of(kernels.lanes) {
-                continue;
-            }
             let out = out.wrapping_add((col - cols.start) * ks.len());
             // SAFETY: handed on; panels before this one take (col - cols.start) columns.
             unsafe { kernels.pack(ks.len(), count, nr, self.at(ks.start, col), along, down, out) }
