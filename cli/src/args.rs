@@ -95,11 +95,12 @@ Examples:
   gradus train gan --preset batch-norm --data mnist:data/mnist
 
 Presets:
-  batch-norm     batch normalization and plain ReLUs in G, hidden 256,512, both rates 2e-4, batches of 100
+  batch-norm     batch normalization and plain ReLUs in G, hidden 256,512,
+                 both rates 2e-4, batches of 100
 
 Options that follow from the data: mnist 20 epochs; images, cifar 50.
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …,
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …, \
 curves.png, checkpoint.safetensors and checkpoint.safetensors.previous.")]
     Gan {
         #[command(flatten)]
@@ -117,15 +118,16 @@ Examples:
   gradus train dcgan --preset wasserstein --data mnist:data/mnist
 
 Presets:
-  wasserstein    with gradient penalty 10, layer normalization, 5 critic steps, Adam 1e-4 (Gulrajani et al. 2017)
-  spectral       hinge game, spectral normalization, slope 0.1 (Miyato et al. 2018)
-  least-squares  squared errors in place of cross-entropies (Mao et al. 2017)
+  wasserstein    gradient penalty 10, layer normalization, 5 critic steps,
+                 Adam 1e-4 (Gulrajani et al. 2017)
+  spectral       hinge game, spectral normalization (Miyato et al. 2018)
+  least-squares  squared errors for cross-entropies (Mao et al. 2017)
 
-Options that follow from the data: mnist 6 epochs; images 64x64 in colour, 25 epochs, batches of 128; cifar the same
+Options that follow from the data: mnist 6 epochs; images 64x64 in colour, 25 epochs, batches of 128; cifar the same \
 at 32x32.
 
 Pictures must be 4 or 7 times a power of two pixels square: 16, 28, 32, 64 …
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …,
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …, \
 curves.png, checkpoint.safetensors and checkpoint.safetensors.previous.")]
     Dcgan {
         #[command(flatten)]
@@ -143,15 +145,17 @@ Examples:
   gradus train ae --preset denoising
 
 Presets:
-  deep           784-1000-500-250-30, squared error, 40 epochs of 100, rate falling to 0 (Hinton & Salakhutdinov 2006)
+  deep           784-1000-500-250-30, squared error, 40 epochs, rate falling
+                 to 0 (Hinton & Salakhutdinov 2006)
   convolutional  two convolutions of 32 and 64 channels, a linear code
   denoising      a quarter of the pixels erased (Vincent et al. 2008)
   plane          a code of two numbers, for `gradus latent`
 
-Options that follow from the data: mnist 20 epochs; images, cifar convolutions 32,64,128 and a code of 128, in colour.
+Options that follow from the data: mnist 20 epochs; images, cifar convolutions 32,64,128 and a code of 128, in \
+colour.
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png … (rows of
-test pictures, what was made of them right below), curves.png, checkpoint.safetensors and
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png … (rows \
+of test pictures, what was made of them right below), curves.png, checkpoint.safetensors and \
 checkpoint.safetensors.previous.")]
     Ae {
         #[command(flatten)]
@@ -169,14 +173,16 @@ Examples:
   gradus train vae --preset burda --data mnist:data/mnist
 
 Presets:
-  burda          784-200-200-50 with tanh, batches of 20, 3,280 epochs in eight stages (Burda et al. 2016)
+  burda          784-200-200-50 with tanh, batches of 20, 3,280 epochs
+                 (Burda et al. 2016)
   convolutional  two convolutions of 32 and 64 channels, a layer of 256
   beta           the KL term four times, a code of 10 (Higgins et al. 2017)
   plane          a code of two numbers, for `gradus latent`
 
-Options that follow from the data: mnist 23 epochs; images, cifar convolutions 32,64,128, normal pixels, a code of 64.
+Options that follow from the data: mnist 23 epochs; images, cifar convolutions 32,64,128, normal pixels, a code of \
+64.
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …,
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …, \
 curves.png, checkpoint.safetensors and checkpoint.safetensors.previous.")]
     Vae {
         #[command(flatten)]
@@ -192,7 +198,7 @@ Examples:
 
 Options that follow from the data: mnist 4 epochs; images 20, 32x32 in colour; cifar 10, with a larger network.
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, curves.png, checkpoint.safetensors and
+The folder of the run (--out) gets config.toml, metrics.jsonl, curves.png, checkpoint.safetensors and \
 checkpoint.safetensors.previous.")]
     Classifier {
         #[command(flatten)]

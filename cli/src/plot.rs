@@ -88,7 +88,11 @@ fn draw_panel(area: &Area, panel: &Panel) -> Result<()> {
     let all = || panel.curves.iter().flat_map(|c| &c.points);
     let x = span(all().map(|p| p.0), 0.0);
     // The first steps of a run can be far from all others: of noisy figures what is rare is cut off.
-    let y = if panel.noisy { central(all().map(|p| p.1)) } else { span(all().map(|p| p.1), 0.08) };
+    let mut y = if panel.noisy { central(all().map(|p| p.1)) } else { span(all().map(|p| p.1), 0.08) };
+    if panel.curves.len() > 1 {
+        // Room for the legend.
+        y.end += (0.05 + 0.07 * panel.curves.len() as f64) * (y.end - y.start);
+    }
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, (FONT, 20))
         .margin(16)

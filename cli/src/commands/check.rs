@@ -7,8 +7,8 @@ use gradus::ops::cases::{Gradient, OpCase, all};
 use serde_json::{Value, json};
 
 pub const HELP: &str = "\
-First derivatives to a relative error of 1e-6, second ones to 1e-5, in f64. An op is in one row or several, each checked
-on --draws random cases. Ops without gradients are listed with the reason. The exit code is 1 if anything is wrong.
+First derivatives to a relative error of 1e-6, second ones to 1e-5, in f64. An op is in one row or several, each \
+checked on --draws random cases. Ops without gradients are listed with the reason. The exit code is 1 if anything is wrong.
 
 Examples:
   gradus check

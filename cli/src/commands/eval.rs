@@ -15,16 +15,20 @@ use std::sync::Arc;
 
 pub const HELP: &str = "\
 What is measured depends on the model:
-  gan, dcgan, vae  samples against test pictures on the features of a classifier: Fréchet (fid) and kernel (kid)
-                   distance, precision, recall, density, coverage, classes; the Parzen window, which misleads
-  ae, vae          squared error, PSNR and SSIM of reconstructions; a linear probe of the codes
-  vae              the evidence lower bound, its terms, active units; with --importance-samples a closer bound
+  gan, dcgan, vae  samples against test pictures on the features of a
+                   classifier: Fréchet (fid) and kernel (kid) distance,
+                   precision, recall, density, coverage, classes;
+                   the Parzen window, which misleads
+  ae, vae          squared error, PSNR and SSIM of reconstructions;
+                   a linear probe of the codes
+  vae              the evidence lower bound, its terms, active units;
+                   with --importance-samples a closer bound
   dcgan            a linear probe of what the discriminator found
   classifier       accuracy, cross-entropy, the table of confusions
 
-The features are those of --features: a checkpoint of `gradus train classifier`, or the file of a feature net. Without
-it a classifier is trained on the model's own data, once, and kept beside the checkpoint; it depends on the data alone,
-so that models of the same data can be compared, but not with figures measured on other features.
+The features are those of --features: a checkpoint of `gradus train classifier`, or the file of a feature net. \
+Without it a classifier is trained on the model's own data, once, and kept beside the checkpoint. It depends on the \
+data alone, so models of the same data can be compared, but not with figures measured on other features.
 
 Examples:
   gradus eval runs/gan

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 pub const HELP: &str = "\
-The map has a point for the code of each test picture, coloured by its label. Codes of two numbers are drawn as they
-are; longer ones along the two directions in which they vary most (principal components). Where codes are of two
+The map has a point for the code of each test picture, coloured by its label. Codes of two numbers are drawn as they \
+are; longer ones along the two directions in which they vary most (principal components). Where codes are of two \
 numbers, a second picture shows what is decoded all over the plane.
 
 Examples:

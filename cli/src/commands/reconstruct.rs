@@ -12,8 +12,8 @@ use serde_json::json;
 use std::path::PathBuf;
 
 pub const HELP: &str = "\
-Rows of test pictures, each with what the model makes of it right below; a denoising autoencoder's noisy pictures stand
-between the two.
+Rows of test pictures, each with what the model makes of it right below; a denoising autoencoder's noisy pictures \
+stand between the two.
 
 Examples:
   gradus reconstruct runs/ae
