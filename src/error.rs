@@ -22,6 +22,37 @@ pub enum Error {
         op: &'static str,
         /// Where that op was written.
         site: &'static Location<'static>,
+        /// Bytes that tensors hold on that device.
+        held: u64,
+    },
+    /// No GPU can be used.
+    NoAdapter {
+        /// What was looked for, and what to install.
+        reason: String,
+    },
+    /// A tensor or kernel is larger than the device allows.
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// How much is needed.
+        need: u64,
+        /// How much the device allows.
+        have: u64,
+        /// The op.
+        op: &'static str,
+        /// Where that op was written.
+        site: &'static Location<'static>,
+    },
+    /// The device is gone, or has failed in a way that leaves its state unknown. Its tensors cannot be read any more;
+    /// what lies on the host, and checkpoints, are unharmed.
+    Lost {
+        /// What the driver said.
+        reason: String,
+    },
+    /// A device has no such thing: f64, say.
+    Unsupported {
+        /// What it lacks.
+        what: String,
     },
     /// An index read from a tensor is outside the axis it indexes.
     BadIndex {
@@ -79,9 +110,16 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Build(e) => e.fmt(f),
-            Error::OutOfMemory { bytes, op, site } => {
-                write!(f, "out of memory: {bytes} bytes for the result of {op} (written at {site})")
+            Error::OutOfMemory { bytes, op, site, held } => write!(
+                f,
+                "out of memory: {bytes} bytes for the result of {op} (written at {site}); tensors hold {held} bytes"
+            ),
+            Error::NoAdapter { reason } => write!(f, "no GPU: {reason}"),
+            Error::Limit { what, need, have, op, site } => {
+                write!(f, "{op}: {what}: {need} needed, the device allows {have} (written at {site})")
             }
+            Error::Lost { reason } => write!(f, "the device is lost: {reason}"),
+            Error::Unsupported { what } => f.write_str(what),
             Error::BadIndex { value, len, op, site } => {
                 write!(f, "{op}: index {value} is outside an axis of {len} (written at {site})")
             }

@@ -1,5 +1,6 @@
 //! Nodes of the expression graph, and the walks over it. No walk recurses: a chain of a million nodes is fine.
 
+use crate::device::Device;
 use crate::error::{BuildError, Error, fail};
 use crate::exec::{self, Value};
 use crate::ops::Op;
@@ -23,6 +24,8 @@ pub(crate) struct Node {
     pub op: Op,
     pub shape: Shape,
     pub dtype: DType,
+    /// Where it is computed; None for what is made of constants, ranges and draws alone, which follows its users.
+    pub device: Option<Device>,
     /// The user's line that made this node.
     pub site: &'static Location<'static>,
     /// Whether a gradient could flow on to something below this node. False for constants and what is made of
@@ -184,10 +187,42 @@ pub(crate) fn on_behalf_of<T>(site: &'static Location<'static>, f: impl FnOnce()
     f()
 }
 
+/// The device that the inputs of a node lie on.
+#[track_caller]
+fn device_of(op: &Op, inputs: &[Tensor], dtype: DType) -> Option<Device> {
+    let scoped = if let Op::Random { .. } = op { Device::scoped() } else { None };
+    let mut found = scoped.as_ref();
+    for x in inputs {
+        match (&x.node().device, found) {
+            (Some(device), Some(other)) if device != other => {
+                let rule = format!(
+                    "operands lie on {other} and on {device} (shapes {}); move one with .to_device(..)",
+                    inputs.iter().map(|x| x.shape().to_string()).collect::<Vec<_>>().join(", ")
+                );
+                fail(BuildError::new(op.name(), rule));
+            }
+            (Some(device), _) => found = Some(device),
+            (None, _) => {}
+        }
+    }
+    if let Some(device) = found.filter(|device| dtype == DType::F64 && !device.is_cpu()) {
+        let rule =
+            format!("{device} computes in f32, not f64: convert with .to(DType::F32) on the CPU first");
+        fail(BuildError::new(op.name(), rule));
+    }
+    found.cloned()
+}
+
 impl Tensor {
     /// Builds a node. Everything that can be wrong with it has been checked by the op.
     #[track_caller]
     pub(crate) fn make(op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
+        let device = device_of(&op, inputs.as_slice(), dtype);
+        Tensor::make_on(device, op, inputs, shape, dtype)
+    }
+
+    #[track_caller]
+    fn make_on(device: Option<Device>, op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
         review();
         let (mut history, mut depth) = (false, 0);
         for x in inputs.as_slice() {
@@ -205,6 +240,7 @@ impl Tensor {
             op,
             shape,
             dtype,
+            device,
             site: SITE.get().unwrap_or(Location::caller()),
             history: AtomicBool::new(history),
             depth: AtomicU32::new(depth),
@@ -227,7 +263,7 @@ impl Tensor {
     /// A leaf with a value.
     #[track_caller]
     pub(crate) fn leaf(value: Value, shape: Shape, dtype: DType) -> Tensor {
-        let tensor = Tensor::make(Op::Leaf, Inputs::None, shape, dtype);
+        let tensor = Tensor::make_on(Some(value.device()), Op::Leaf, Inputs::None, shape, dtype);
         tensor.node().set_value(value);
         tensor
     }

@@ -3,6 +3,7 @@
 //! Weights are `[out, in, …kernel]`, so that a weight's fan in is the product of all extents but the first: what enters
 //! one output. For transposed convolutions, `[in, out, …kernel]`, the two change places, as in PyTorch.
 
+use crate::device::Device;
 use crate::error::{BuildError, Result, fail};
 use crate::rng::Rng;
 use crate::shape::{Shape, ToNumbers, shape_arg};
@@ -54,9 +55,17 @@ pub fn truncated_normal(
     }
     let shape = shape_arg("truncated_normal", shape);
     // The distribution function at x is (1 + erf(z)) / 2 with z = (x - mean) / (std √2).
-    let [from, to] = [low, high].map(|bound| Tensor::from((bound - mean) / (std * SQRT_2)).erf());
-    let level = rng.uniform_of(shape, DType::F64) * (&to - &from) + from;
-    (inverse_erf(&level) * (std * SQRT_2) + mean).clamp(low, high).to(DType::F32)
+    let made = Device::cpu().scope(|| {
+        let [from, to] = [low, high].map(|bound| Tensor::from((bound - mean) / (std * SQRT_2)).erf());
+        let level = rng.uniform_of(shape, DType::F64) * (&to - &from) + from;
+        (inverse_erf(&level) * (std * SQRT_2) + mean).clamp(low, high).to(DType::F32)
+    });
+    // Computed in f64, which only the CPU has.
+    match Device::scoped().map(|device| made.to_device(&device)) {
+        None => made,
+        Some(Ok(moved)) => moved,
+        Some(Err(e)) => fail(BuildError::new("truncated_normal", e.to_string())),
+    }
 }
 
 /// The inverse of erf, f64: Winitzki's approximation (2008), then Halley's method, which triples the digits each time.
@@ -189,11 +198,18 @@ pub fn orthogonal(shape: impl ToNumbers, gain: f64, rng: &mut Rng) -> Result<Ten
     }
     let (rows, cols) = (shape[0], shape[1..].iter().product());
     let (count, len) = (usize::min(rows, cols), usize::max(rows, cols));
-    let mut vectors = rng.normal_of([count, len], DType::F64).to_vec::<f64>()?;
-    orthonormalize(&mut vectors, len);
-    let q = Tensor::try_from_vec(vectors, [count, len])?;
-    let q = if rows <= cols { q } else { q.t() };
-    Ok((q * gain).to(DType::F32).reshape(shape))
+    // Computed in f64, which only the CPU has.
+    let made = Device::cpu().scope(|| {
+        let mut vectors = rng.normal_of([count, len], DType::F64).to_vec::<f64>()?;
+        orthonormalize(&mut vectors, len);
+        let q = Tensor::try_from_vec(vectors, [count, len])?;
+        let q = if rows <= cols { q } else { q.t() };
+        Ok((q * gain).to(DType::F32).reshape(shape))
+    });
+    match Device::scoped() {
+        Some(device) => made?.to_device(&device),
+        None => made,
+    }
 }
 
 /// Gram and Schmidt's method, each vector twice, which is enough for full accuracy (Giraud et al. 2005). The lengths

@@ -40,6 +40,7 @@
 pub mod checkpoint;
 
 pub mod data;
+mod device;
 mod display;
 mod error;
 mod exec;
@@ -65,6 +66,7 @@ mod shape;
 mod tensor;
 pub mod train;
 
+pub use device::{Adapter, Device, DeviceStats};
 pub use error::{BuildError, Error, Result, build};
 pub use exec::memory::{MemoryStats, memory_stats, reset_peak, trim_memory};
 pub use exec::{ExecStats, exec_stats, set_guard};

@@ -1,5 +1,6 @@
 //! The tensor: a handle on a node of the expression graph.
 
+use crate::device::Device;
 use crate::error::{BuildError, Error, Result, fail};
 use crate::exec::{self, Value};
 use crate::graph::Node;
@@ -77,6 +78,26 @@ impl Tensor {
         self.0.shape.numel()
     }
 
+    /// Where the tensor is computed; `None` for what is made of constants, ranges and random draws alone, which
+    /// follows whoever uses it.
+    pub fn device(&self) -> Option<Device> {
+        self.0.device.clone()
+    }
+
+    /// This tensor's value on `device`, as data: no gradient flows back through a move. The tensor itself if it lies
+    /// there.
+    ///
+    /// # Errors
+    /// As [`eval`](Tensor::eval), and [`Error::Unsupported`] for a type that the device does not have.
+    #[track_caller]
+    pub fn to_device(&self, device: &Device) -> Result<Tensor> {
+        if self.0.device.as_ref() == Some(device) {
+            return Ok(self.clone());
+        }
+        let value = exec::value_of(self)?.on(device, self.shape(), self.dtype())?;
+        Ok(Tensor::leaf(value, *self.shape(), self.dtype()))
+    }
+
     /// A tensor of data that is at hand: row-major `data` of the given shape.
     ///
     /// # Errors
@@ -94,7 +115,8 @@ impl Tensor {
                 data.len()
             )));
         }
-        Ok(Tensor::leaf(Value::from_slice(&data, &shape)?, shape, T::DTYPE))
+        let device = Device::scoped().unwrap_or(Device::cpu());
+        Ok(Tensor::leaf(Value::from_slice(&data, &shape, &device)?, shape, T::DTYPE))
     }
 
     /// As [`try_from_vec`](Tensor::try_from_vec), for data written in the source.
@@ -106,6 +128,25 @@ impl Tensor {
         match Tensor::try_from_vec(data, shape) {
             Ok(tensor) => tensor,
             Err(e) => fail(BuildError::new("from_vec", e.to_string())),
+        }
+    }
+
+    /// A tensor of data where this one lies.
+    #[track_caller]
+    pub(crate) fn beside<T: Element>(&self, data: Vec<T>) -> Tensor {
+        let shape = [data.len()];
+        match self.device() {
+            Some(device) => device.scope(|| Tensor::from_vec(data, shape)),
+            None => Tensor::from_vec(data, shape),
+        }
+    }
+
+    /// Numbers in the float type of this tensor, where it lies.
+    #[track_caller]
+    pub(crate) fn numbers_like(&self, data: Vec<f64>) -> Tensor {
+        match self.dtype() {
+            DType::F64 => self.beside(data),
+            _ => self.beside(data.into_iter().map(|x| x as f32).collect()),
         }
     }
 
@@ -141,7 +182,7 @@ impl Tensor {
                 T::DTYPE
             )));
         }
-        exec::value_of(self)?.to_vec(self.shape())
+        exec::value_of(self)?.read(self.shape()).await
     }
 
     /// The elements, row-major, waiting for the device: the blocking form of [`read`](Tensor::read).
@@ -165,19 +206,21 @@ impl Tensor {
             let rule = format!("needs exactly one element, shape {} has {}", self.shape(), self.numel());
             fail(BuildError::new("item", rule));
         }
-        Ok(self.to_f64_vec()?[0])
+        Ok(exec::block_on(self.read_f64())?[0])
     }
 
     /// The elements as f64, whatever the type.
     pub(crate) fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        let value = exec::value_of(self)?;
-        let shape = self.shape();
+        exec::block_on(self.read_f64())
+    }
+
+    async fn read_f64(&self) -> Result<Vec<f64>> {
         Ok(match self.dtype() {
-            DType::F32 => value.to_vec::<f32>(shape)?.into_iter().map(f64::from).collect(),
-            DType::F64 => value.to_vec::<f64>(shape)?,
-            DType::I32 => value.to_vec::<i32>(shape)?.into_iter().map(f64::from).collect(),
-            DType::U32 => value.to_vec::<u32>(shape)?.into_iter().map(f64::from).collect(),
-            DType::Bool => value.to_vec::<bool>(shape)?.into_iter().map(|b| b as u8 as f64).collect(),
+            DType::F32 => self.read::<f32>().await?.into_iter().map(f64::from).collect(),
+            DType::F64 => self.read::<f64>().await?,
+            DType::I32 => self.read::<i32>().await?.into_iter().map(f64::from).collect(),
+            DType::U32 => self.read::<u32>().await?.into_iter().map(f64::from).collect(),
+            DType::Bool => self.read::<bool>().await?.into_iter().map(|b| b as u8 as f64).collect(),
         })
     }
 }

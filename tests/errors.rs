@@ -251,7 +251,7 @@ fn what_only_values_show_is_an_error_with_the_line() {
     let line = line!() + 1;
     let huge = Tensor::ones([1usize << 45]) + Tensor::arange(1 << 45).to(DType::F32);
     match huge.to_vec::<f32>() {
-        Err(Error::OutOfMemory { bytes, op: "add", site }) => {
+        Err(Error::OutOfMemory { bytes, op: "add", site, .. }) => {
             assert_eq!((bytes, site.line()), (1 << 47, line))
         }
         other => panic!("{:?}", other.map(|v| v.len())),

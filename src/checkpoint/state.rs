@@ -92,9 +92,12 @@ impl Checkpoint {
         let state = module.state();
         let expected: Vec<_> = state.iter().map(|(path, p)| (join(prefix, path), p.get())).collect();
         self.compare("the module", prefix, &expected)?;
-        for ((name, _), (_, param)) in expected.iter().zip(&state) {
-            param.set(self.tensors[name].clone());
-        }
+        let moved = |(name, old): &(String, Tensor)| match old.device() {
+            Some(device) => self.tensors[name].to_device(&device),
+            None => Ok(self.tensors[name].clone()),
+        };
+        let loaded = expected.iter().map(moved).collect::<Result<Vec<_>>>()?;
+        state.iter().zip(loaded).for_each(|((_, param), tensor)| param.set(tensor));
         Ok(())
     }
 

@@ -2,7 +2,11 @@
 
 use super::STATS;
 use super::capture::Capture;
-use super::plan::{Plan, plan};
+use super::cpu;
+#[cfg(feature = "gpu")]
+use super::gpu;
+use super::plan::plan;
+use crate::error::Result;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,8 +14,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// How many plans are kept; the one unused for longest goes first.
 const CAPACITY: usize = 128;
 
+/// A plan made ready for its device.
+pub(super) enum Ready {
+    Cpu(cpu::Program),
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Program),
+}
+
 struct Entry {
-    plan: Arc<Plan>,
+    plan: Arc<Ready>,
     used: u64,
 }
 
@@ -24,12 +35,15 @@ struct Cache {
 static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
 
 /// The plan for a captured graph.
-pub(super) fn plan_for(capture: &Capture) -> Arc<Plan> {
+///
+/// # Errors
+/// What making kernels ready for a GPU can give: a limit, a lost device.
+pub(super) fn plan_for(capture: &Capture) -> Result<Arc<Ready>> {
     if let Some(plan) = lookup(capture) {
         STATS.plans_replayed.fetch_add(1, Relaxed);
-        return plan;
+        return Ok(plan);
     }
-    let plan = Arc::new(plan(capture, fusing()));
+    let plan = Arc::new(make_ready(capture)?);
     STATS.plans_made.fetch_add(1, Relaxed);
     let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = guard.get_or_insert_default();
@@ -39,10 +53,19 @@ pub(super) fn plan_for(capture: &Capture) -> Arc<Plan> {
     }
     let used = cache.clock;
     cache.plans.insert(capture.key.clone().into_boxed_slice(), Entry { plan: Arc::clone(&plan), used });
-    plan
+    Ok(plan)
 }
 
-fn lookup(capture: &Capture) -> Option<Arc<Plan>> {
+fn make_ready(capture: &Capture) -> Result<Ready> {
+    let plan = plan(capture, fusing());
+    #[cfg(feature = "gpu")]
+    if let Some(context) = capture.device.context() {
+        return Ok(Ready::Gpu(gpu::Program::new(context, plan, capture)?));
+    }
+    Ok(Ready::Cpu(cpu::Program::new(plan)))
+}
+
+fn lookup(capture: &Capture) -> Option<Arc<Ready>> {
     let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = guard.get_or_insert_default();
     cache.clock += 1;

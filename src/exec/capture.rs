@@ -2,10 +2,13 @@
 //! numbers in it. Equal keys mean equal plans; constants, seeds and leaves are inputs of the plan, never part of it.
 
 use super::Value;
+use crate::device::Device;
+use crate::error::{Error, Result};
 use crate::graph::{IdMap, Inputs};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use gradus_kernels::DType;
 use std::collections::HashSet;
 
 /// Which values to keep, besides those asked for.
@@ -38,6 +41,8 @@ pub(crate) enum Role {
 
 /// The pending part of a graph.
 pub(crate) struct Capture {
+    /// Where it is computed.
+    pub device: Device,
     /// In order of creation: inputs before users.
     pub nodes: Vec<Captured>,
     pub leaves: Vec<Value>,
@@ -53,14 +58,19 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// The pending graph below `roots`; `None` if everything asked for is known.
-    pub fn new(roots: &[Tensor], keep: Keep) -> Option<Capture> {
+    /// The pending graph below `roots`, which are all of one device or none; `None` if everything asked for is known.
+    ///
+    /// # Errors
+    /// What moving a value to that device can give, and types that it does not have.
+    pub fn new(roots: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
         let pending: Vec<&Tensor> = roots.iter().filter(|r| !r.node().is_evaluated()).collect();
         if pending.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let (found, position) = walk(&pending);
+        let (mut found, position) = walk(&pending);
+        let device = settle(&pending, &mut found)?;
         let mut capture = Capture {
+            device,
             nodes: Vec::with_capacity(found.len()),
             leaves: Vec::new(),
             params: Vec::new(),
@@ -102,7 +112,8 @@ impl Capture {
             let bits = word.iter().fold(0u64, |bits, &w| bits << 2 | u64::from(w));
             capture.key.push(bits);
         }
-        Some(capture)
+        capture.key.push(capture.device.number());
+        Ok(Some(capture))
     }
 
     /// The nodes of checkpoints' segments: their values are to be computed again, so they are not kept for later.
@@ -135,8 +146,9 @@ impl Capture {
 
     fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u32>) {
         let dtype = x.dtype() as u64;
-        if let Role::Leaf(_) = role {
-            self.key.push(255 | dtype << 8 | (x.rank() as u64) << 16);
+        if let Role::Leaf(leaf) = role {
+            let aligned = u64::from(self.leaves[leaf as usize].is_aligned());
+            self.key.push(255 | dtype << 8 | (x.rank() as u64) << 16 | aligned << 32);
             self.key.extend(x.shape().iter().map(|&d| d as u64));
             return;
         }
@@ -232,6 +244,29 @@ fn conv_words(c: &gradus_kernels::conv::Conv) -> Vec<u64> {
 }
 
 type Found = (Tensor, Inputs, Option<Value>);
+
+/// Finds where a graph is computed, and brings there what lies elsewhere: values of nodes that belong to no device.
+fn settle(roots: &[&Tensor], found: &mut [Found]) -> Result<Device> {
+    let owner = roots.iter().find_map(|x| x.node().device.clone());
+    let away =
+        || found.iter().filter_map(|(.., value)| value.as_ref()).map(Value::device).find(|d| !d.is_cpu());
+    let device = owner.or_else(away).or_else(Device::scoped).unwrap_or(Device::cpu());
+    for (tensor, _, value) in found {
+        match value {
+            Some(value) if value.device() != device => {
+                *value = value.on(&device, tensor.shape(), tensor.dtype())?;
+                tensor.node().set_value(value.clone());
+            }
+            None if tensor.dtype() == DType::F64 && !device.is_cpu() => {
+                let (op, site) = (tensor.node().op.name(), tensor.node().site);
+                let what = format!("{op}: {device} computes in f32, not f64 (written at {site})");
+                return Err(Error::Unsupported { what });
+            }
+            _ => {}
+        }
+    }
+    Ok(device)
+}
 
 /// The nodes below `roots` down to those with a value, oldest first, and where each stands.
 fn walk(roots: &[&Tensor]) -> (Vec<Found>, IdMap<u32>) {

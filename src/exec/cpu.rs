@@ -2,37 +2,61 @@
 //! around kernels: it hands out raw addresses, and says why they are good.
 
 use super::capture::Capture;
-use super::memory::Buffer;
+use super::memory::{Buffer, memory_stats};
 use super::plan::{ConvForm, Kernel, MapStep, Plan, Step};
-use super::{Operand, Place, STATS, Value, guarded, trace};
+use super::value::HostValue;
+use super::{Operand, Place, STATS, Value, trace};
 use crate::error::{Error, Result};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::conv::{Conv, ConvBlock};
 use gradus_kernels::gemm::{Block, Float, Gemm};
-use gradus_kernels::program::{Instr, Program};
-use gradus_kernels::{DType, RawView, conv, fold, gather, gemm, pointwise, scan, sort};
+use gradus_kernels::program::{self, Instr};
+use gradus_kernels::{DType, RawView, conv, fold, gather, gemm, pointwise, reduce, scan, sort};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
+/// A plan whose fused programs are made ready to run.
+pub(super) struct Program {
+    plan: Plan,
+    /// For each step, the program it has, if any.
+    fused: Vec<Fused>,
+}
+
+/// A step's fused program: a map, the prologue of a reduction, or the epilogue of a product.
+enum Fused {
+    None,
+    Map(pointwise::Kernel),
+    Reduce(reduce::Kernel),
+}
+
+impl Program {
+    pub fn new(plan: Plan) -> Program {
+        let map = |map: &MapStep| Fused::Map(pointwise::Kernel::new(&map.program));
+        let fused = |step: &Step| match &step.kernel {
+            Kernel::Map(step) => map(step),
+            Kernel::Gemm { epilogue, .. } | Kernel::Conv { epilogue, .. } => {
+                epilogue.as_ref().map_or(Fused::None, map)
+            }
+            Kernel::Reduce { program, reduction, .. } => {
+                Fused::Reduce(reduce::Kernel::new(program, *reduction))
+            }
+            _ => Fused::None,
+        };
+        Program { fused: plan.steps.iter().map(fused).collect(), plan }
+    }
+}
+
 /// Runs a plan on the leaves and numbers of `capture`; gives the values to keep.
-pub(super) fn run(plan: &Plan, capture: &Capture) -> Result<Vec<(u32, Value)>> {
-    execute(plan, capture, guarded())
-}
-
-/// As [`run`], whatever the guard says.
-pub(super) fn run_unguarded(plan: &Plan, capture: &Capture) -> Result<Vec<(u32, Value)>> {
-    execute(plan, capture, false)
-}
-
-fn execute(plan: &Plan, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
+pub(super) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
+    let plan = &program.plan;
     let mut machine = Machine { capture, slots: vec![None; plan.slots.len()] };
-    for step in &plan.steps {
+    for (step, fused) in plan.steps.iter().zip(&program.fused) {
         machine.begin(step, plan)?;
         match trace::enabled() {
-            false => machine.step(step)?,
+            false => machine.step(step, fused)?,
             true => {
                 let start = std::time::Instant::now();
-                machine.step(step)?;
+                machine.step(step, fused)?;
                 let op = capture.nodes[step.node as usize].tensor.node().op.name();
                 trace::print(step, op, start.elapsed());
             }
@@ -48,14 +72,30 @@ fn execute(plan: &Plan, capture: &Capture, guard: bool) -> Result<Vec<(u32, Valu
     let value = |&(node, place, offset): &(u32, Place, usize)| {
         let value = match place {
             Place::Leaf(leaf) => {
-                let leaf = &capture.leaves[leaf as usize];
-                Value { buffer: Arc::clone(&leaf.buffer), offset: leaf.offset + offset }
+                let leaf = capture.leaves[leaf as usize].host();
+                HostValue { buffer: Arc::clone(&leaf.buffer), offset: leaf.offset + offset }
             }
-            Place::Slot(slot) => Value { buffer: machine.buffer(slot), offset },
+            Place::Slot(slot) => HostValue { buffer: machine.buffer(slot), offset },
         };
-        (node, value)
+        (node, Value::Host(value))
     };
     Ok(plan.outputs.iter().map(value).collect())
+}
+
+impl Fused {
+    fn map(&self) -> &pointwise::Kernel {
+        match self {
+            Fused::Map(kernel) => kernel,
+            _ => unreachable!("made with the step, which is a map or has an epilogue"),
+        }
+    }
+
+    fn reduce(&self) -> &reduce::Kernel {
+        match self {
+            Fused::Reduce(kernel) => kernel,
+            _ => unreachable!("made with the step, which is a reduction"),
+        }
+    }
 }
 
 struct Machine<'a> {
@@ -69,9 +109,11 @@ impl Machine<'_> {
             let buffer = match heir.and_then(|old| self.slots[old as usize].clone()) {
                 Some(buffer) => buffer,
                 None => {
-                    let made = Buffer::new(plan.slots[slot as usize]).map_err(|bytes| {
+                    let (len, dtype) = plan.slots[slot as usize];
+                    let made = Buffer::new(len * dtype.size()).map_err(|bytes| {
                         let node = self.capture.nodes[step.node as usize].tensor.node();
-                        Error::OutOfMemory { bytes, op: node.op.name(), site: node.site }
+                        let held = memory_stats().live as u64;
+                        Error::OutOfMemory { bytes, op: node.op.name(), site: node.site, held }
                     })?;
                     Arc::new(made)
                 }
@@ -92,7 +134,7 @@ impl Machine<'_> {
     fn address(&self, operand: &Operand, dtype: DType) -> *mut u8 {
         let (start, offset) = match operand.place {
             Place::Leaf(leaf) => {
-                let leaf = &self.capture.leaves[leaf as usize];
+                let leaf = self.capture.leaves[leaf as usize].host();
                 (leaf.buffer.as_ptr(), leaf.offset)
             }
             Place::Slot(slot) => (self.out(slot), 0),
@@ -114,21 +156,28 @@ impl Machine<'_> {
     // the step that writes them, aligned for every element type, and typed by the node they hold. A slot that begins
     // at a step is written by that step alone and shares memory with another slot only where `heir` has shown
     // that each element of the old one is read just to compute the same element of the new one.
-    fn step(&self, step: &Step) -> Result<()> {
+    fn step(&self, step: &Step, fused: &Fused) -> Result<()> {
         match &step.kernel {
-            Kernel::Map(map) => self.map(map),
-            Kernel::Reduce { kernel, shape, axes, inputs, out } => {
+            Kernel::Map(map) => self.map(map, fused.map()),
+            Kernel::Reduce { shape, axes, inputs, out, .. } => {
+                let (inputs, params) = (self.views(inputs), &self.capture.params);
                 // SAFETY: see above.
-                unsafe { kernel.run(shape, *axes, &self.views(inputs), self.out(*out), &self.capture.params) }
+                unsafe { fused.reduce().run(shape, *axes, &inputs, self.out(*out), params) }
             }
-            Kernel::Gemm { gemm, dtype, a, b, out, epilogue } => match dtype {
-                DType::F64 => self.gemm::<f64>(gemm, *dtype, a, b, *out, epilogue.as_ref()),
-                _ => self.gemm::<f32>(gemm, *dtype, a, b, *out, epilogue.as_ref()),
-            },
-            Kernel::Conv { form, conv, dtype, a, b, out, epilogue } => match dtype {
-                DType::F64 => self.conv::<f64>(*form, conv, *dtype, [a, b], *out, epilogue.as_ref()),
-                _ => self.conv::<f32>(*form, conv, *dtype, [a, b], *out, epilogue.as_ref()),
-            },
+            Kernel::Gemm { gemm, dtype, a, b, out, epilogue } => {
+                let epilogue = epilogue.as_ref().map(|map| (map, fused.map()));
+                match dtype {
+                    DType::F64 => self.gemm::<f64>(gemm, *dtype, a, b, *out, epilogue),
+                    _ => self.gemm::<f32>(gemm, *dtype, a, b, *out, epilogue),
+                }
+            }
+            Kernel::Conv { form, conv, dtype, a, b, out, epilogue } => {
+                let epilogue = epilogue.as_ref().map(|map| (map, fused.map()));
+                match dtype {
+                    DType::F64 => self.conv::<f64>(*form, conv, *dtype, [a, b], *out, epilogue),
+                    _ => self.conv::<f32>(*form, conv, *dtype, [a, b], *out, epilogue),
+                }
+            }
             Kernel::Copies { zero, dtype, out, parts } => self.copies(*zero, *dtype, *out, parts),
             Kernel::Gather { axis, len, shape, x, index, types: [dtype, kind], out } => {
                 let (x, index) = (self.view(x, *dtype), self.view(index, *kind));
@@ -171,10 +220,10 @@ impl Machine<'_> {
         Error::BadIndex { value: e.value, len: e.len, op: node.op.name(), site: node.site }
     }
 
-    fn map(&self, map: &MapStep) {
+    fn map(&self, map: &MapStep, kernel: &pointwise::Kernel) {
         let (inputs, outputs) = (self.views(&map.inputs), self.views(&map.outputs));
         // SAFETY: see `step`.
-        unsafe { map.kernel.run(&map.shape, &inputs, &outputs, &self.capture.params) }
+        unsafe { kernel.run(&map.shape, &inputs, &outputs, &self.capture.params) }
     }
 
     fn gemm<T: Float>(
@@ -184,10 +233,10 @@ impl Machine<'_> {
         a: &Operand,
         b: &Operand,
         out: u32,
-        epilogue: Option<&MapStep>,
+        epilogue: Option<(&MapStep, &pointwise::Kernel)>,
     ) {
         let (a, b, c) = (self.address(a, dtype), self.address(b, dtype), self.out(out));
-        let Some(map) = epilogue else {
+        let Some((map, kernel)) = epilogue else {
             // SAFETY: see `step`.
             unsafe { gemm::run::<T>(g, a.cast(), b.cast(), c.cast(), None) };
             return;
@@ -206,7 +255,7 @@ impl Machine<'_> {
             (start[rank - 1], size[rank - 1]) = (block.cols.start, block.cols.len());
             // SAFETY: see `step`; blocks do not overlap and each is final, so tasks touch disjoint elements.
             unsafe {
-                map.kernel.run_region(&map.shape, &start[..rank], &size[..rank], &inputs, &outputs, params);
+                kernel.run_region(&map.shape, &start[..rank], &size[..rank], &inputs, &outputs, params);
             }
         };
         // SAFETY: see `step`.
@@ -220,17 +269,17 @@ impl Machine<'_> {
         dtype: DType,
         [a, b]: [&Operand; 2],
         out: u32,
-        epilogue: Option<&MapStep>,
+        epilogue: Option<(&MapStep, &pointwise::Kernel)>,
     ) {
         let (a, b, y) = (self.address(a, dtype).cast(), self.address(b, dtype).cast(), self.out(out).cast());
-        let flat = epilogue.map(|map| self.planes(map));
+        let flat = epilogue.map(|(map, kernel)| (kernel, self.planes(map)));
         let params = &self.capture.params;
         let finish = |block: ConvBlock| {
-            let Some((map, shape, inputs, outputs)) = &flat else { return };
+            let Some((kernel, (shape, inputs, outputs))) = &flat else { return };
             let start = [block.image, block.channels.start, block.pixels.start];
             let size = [1, block.channels.len(), block.pixels.len()];
             // SAFETY: see `step`; blocks do not overlap and each is final, so tasks touch disjoint elements.
-            unsafe { map.kernel.run_region(shape, &start, &size, inputs, outputs, params) };
+            unsafe { kernel.run_region(shape, &start, &size, inputs, outputs, params) };
         };
         let finish: conv::ConvEpilogue = if flat.is_some() { Some(&finish) } else { None };
         // SAFETY: see `step`; the planner has made both inputs contiguous.
@@ -244,7 +293,7 @@ impl Machine<'_> {
     }
 
     /// An epilogue over `[n, c, h, w]` seen over `[n, c, h w]`: the fuser admits only operands that allow it.
-    fn planes<'m>(&self, map: &'m MapStep) -> (&'m MapStep, [usize; 3], Vec<RawView>, Vec<RawView>) {
+    fn planes(&self, map: &MapStep) -> ([usize; 3], Vec<RawView>, Vec<RawView>) {
         let s = &map.shape;
         let flatten = |mut view: RawView| {
             view.strides[2] = if s[3] == 1 { view.strides[2] } else { view.strides[3] };
@@ -252,7 +301,7 @@ impl Machine<'_> {
         };
         let inputs = self.views(&map.inputs).into_iter().map(flatten).collect();
         let outputs = self.views(&map.outputs).into_iter().map(flatten).collect();
-        (map, [s[0], s[1], s[2] * s[3]], inputs, outputs)
+        ([s[0], s[1], s[2] * s[3]], inputs, outputs)
     }
 
     fn copies(&self, zero: bool, dtype: DType, out: u32, parts: &[(Shape, Operand, Layout)]) {
@@ -299,6 +348,6 @@ fn not_finite<T: Copy + Into<f64>>(values: &[T]) -> bool {
 fn identity(dtype: DType) -> &'static pointwise::Kernel {
     static KERNELS: [OnceLock<pointwise::Kernel>; 5] = [const { OnceLock::new() }; 5];
     KERNELS[dtype as usize].get_or_init(|| {
-        pointwise::Kernel::new(&Program { code: vec![(Instr::Input(0), dtype)], outputs: vec![0] })
+        pointwise::Kernel::new(&program::Program { code: vec![(Instr::Input(0), dtype)], outputs: vec![0] })
     })
 }

@@ -5,65 +5,24 @@ mod capture;
 mod cpu;
 mod fuse;
 #[cfg(feature = "gpu")]
-mod gpu;
+pub(crate) mod gpu;
 pub(crate) mod memory;
 mod plan;
 mod schedule;
 mod trace;
+mod value;
 
 use crate::error::{Error, Result};
-use crate::shape::{Layout, Shape};
-use crate::tensor::{Element, Tensor};
+use crate::shape::Layout;
+use crate::tensor::Tensor;
+use cache::Ready;
 use capture::{Capture, Keep};
-use memory::Buffer;
+use std::cell::Cell;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-
-/// A value at rest: row-major elements in a buffer, from `offset` on.
-#[derive(Clone)]
-pub(crate) struct Value {
-    pub buffer: Arc<Buffer>,
-    /// In elements.
-    pub offset: usize,
-}
-
-impl Value {
-    /// A copy of `data`.
-    pub fn from_slice<T: Element>(data: &[T], shape: &Shape) -> Result<Value> {
-        debug_assert_eq!(data.len(), shape.numel());
-        let buffer = Buffer::new(size_of_val(data)).map_err(|bytes| Error::OutOfMemory {
-            bytes,
-            op: "from_vec",
-            site: std::panic::Location::caller(),
-        })?;
-        // SAFETY: the buffer has room for the data and nobody else has its address yet.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer.as_ptr().cast::<T>(), data.len()) };
-        Ok(Value { buffer: Arc::new(buffer), offset: 0 })
-    }
-
-    /// The elements of a tensor of `shape` whose type is `T`.
-    pub fn to_vec<T: Element>(&self, shape: &Shape) -> Result<Vec<T>> {
-        let n = shape.numel();
-        assert!((self.offset + n) * size_of::<T>() <= self.buffer.len(), "a value lies inside its buffer");
-        let mut out: Vec<T> = Vec::new();
-        out.try_reserve_exact(n).map_err(|_| Error::OutOfMemory {
-            bytes: n * size_of::<T>(),
-            op: "to_vec",
-            site: std::panic::Location::caller(),
-        })?;
-        // SAFETY: the elements are inside the buffer (checked), initialised by the kernel that made the value, and of
-        // type T (checked by the caller; kernels write bools as 0 or 1); `out` has room for n.
-        unsafe {
-            let first = self.buffer.as_ptr().cast::<T>().add(self.offset);
-            std::ptr::copy_nonoverlapping(first, out.as_mut_ptr(), n);
-            out.set_len(n);
-        }
-        Ok(out)
-    }
-}
+pub(crate) use value::Value;
 
 /// Evaluates `roots` together and keeps their values.
 pub(crate) fn eval_roots(roots: &[Tensor]) -> Result<()> {
@@ -86,13 +45,26 @@ pub(crate) fn value_of(x: &Tensor) -> Result<Value> {
 }
 
 fn eval(roots: &[Tensor], keep: Keep) -> Result<()> {
+    let first = roots.iter().find_map(|x| x.node().device.as_ref());
+    let elsewhere = |x: &&Tensor| x.node().device.as_ref().is_some_and(|d| Some(d) != first);
+    if !roots.iter().any(|x| elsewhere(&x)) {
+        return eval_together(roots, keep);
+    }
+    // What belongs to one device is one piece of work; what belongs to none goes with the first.
+    let (there, here): (Vec<&Tensor>, Vec<&Tensor>) = roots.iter().partition(elsewhere);
+    let owned = |roots: Vec<&Tensor>| roots.into_iter().cloned().collect::<Vec<_>>();
+    eval_together(&owned(here), keep)?;
+    eval(&owned(there), keep)
+}
+
+fn eval_together(roots: &[Tensor], keep: Keep) -> Result<()> {
     let start = Instant::now();
-    let Some(capture) = Capture::new(roots, keep) else { return Ok(()) };
-    let plan = cache::plan_for(&capture);
+    let Some(capture) = Capture::new(roots, keep)? else { return Ok(()) };
+    let ready = cache::plan_for(&capture)?;
     STATS.planning_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
-    let run = Instant::now();
-    let result = cpu::run(&plan, &capture);
-    STATS.running_nanos.fetch_add(run.elapsed().as_nanos() as u64, Relaxed);
+    let begin = Instant::now();
+    let result = run(&ready, &capture, guarded());
+    STATS.running_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
     match result {
         Err(Error::NonFinite { .. }) if guarded() => Err(locate_non_finite(&capture)?),
         Err(e) => Err(e),
@@ -105,6 +77,16 @@ fn eval(roots: &[Tensor], keep: Keep) -> Result<()> {
     }
 }
 
+/// Runs a plan on the leaves and numbers of `capture`; gives the values to keep. With `guard`, results that are not
+/// finite are an error.
+fn run(ready: &Ready, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
+    match ready {
+        Ready::Cpu(program) => cpu::run(program, capture, guard),
+        #[cfg(feature = "gpu")]
+        Ready::Gpu(program) => gpu::run(program, capture, guard),
+    }
+}
+
 /// Runs the captured nodes one at a time until one gives NaN or infinity though its inputs are finite.
 fn locate_non_finite(capture: &Capture) -> Result<Error> {
     for captured in &capture.nodes {
@@ -112,8 +94,8 @@ fn locate_non_finite(capture: &Capture) -> Result<Error> {
         if x.node().is_evaluated() {
             continue;
         }
-        let Some(one) = Capture::new(std::slice::from_ref(x), Keep::Roots) else { continue };
-        let values = cpu::run_unguarded(&cache::plan_for(&one), &one)?;
+        let Some(one) = Capture::new(std::slice::from_ref(x), Keep::Roots)? else { continue };
+        let values = run(&*cache::plan_for(&one)?, &one, false)?;
         for (node, value) in values {
             one.nodes[node as usize].tensor.node().set_value(value);
         }
@@ -184,8 +166,26 @@ pub fn exec_stats() -> ExecStats {
     }
 }
 
-/// Waits for a future that never really waits: on the CPU every value is there when it is asked for.
+thread_local! {
+    /// Whether this thread may wait for a device: it is inside [`block_on`], not under somebody's executor.
+    static BLOCKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a future may wait for a device instead of asking to be polled again.
+#[cfg(feature = "gpu")]
+pub(crate) fn may_block() -> bool {
+    BLOCKING.get()
+}
+
+/// Waits for a future. On the CPU every value is there when it is asked for; a device is waited for inside.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            BLOCKING.set(self.0);
+        }
+    }
+    let _restore = Restore(BLOCKING.replace(true));
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {

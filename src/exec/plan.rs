@@ -5,16 +5,18 @@ use super::fuse::Groups;
 use super::{Operand, Place};
 use crate::ops::{Op, WindowSpec, layout};
 use crate::shape::{Layout, Shape};
+use gradus_kernels::DType;
 use gradus_kernels::conv::Conv;
 use gradus_kernels::gemm::Gemm;
-use gradus_kernels::{DType, pointwise, reduce};
+use gradus_kernels::program::Program;
+use gradus_kernels::reduce::Reduction;
 use std::collections::HashMap;
 
 /// A plan: replayed for every graph with the same key.
 pub(crate) struct Plan {
     pub steps: Vec<Step>,
-    /// Bytes of each slot.
-    pub slots: Vec<usize>,
+    /// Number and type of the elements of each slot.
+    pub slots: Vec<(usize, DType)>,
     /// Values to keep: node, where it lies, and the offset of its first element.
     pub outputs: Vec<(u32, Place, usize)>,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Step {
 
 /// A fused pointwise program over a space.
 pub(crate) struct MapStep {
-    pub kernel: pointwise::Kernel,
+    pub program: Program,
     pub shape: Shape,
     pub inputs: Vec<(Operand, DType)>,
     pub outputs: Vec<(Operand, DType)>,
@@ -52,7 +54,8 @@ pub(crate) enum ConvForm {
 pub(crate) enum Kernel {
     Map(MapStep),
     Reduce {
-        kernel: reduce::Kernel,
+        program: Program,
+        reduction: Reduction,
         shape: Shape,
         axes: u32,
         inputs: Vec<(Operand, DType)>,

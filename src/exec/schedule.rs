@@ -9,7 +9,7 @@ use crate::shape::{Layout, Shape};
 use gradus_kernels::gemm::{BatchAxis, Gemm};
 use gradus_kernels::program::{Instr, Program, Reg};
 use gradus_kernels::reduce::Reduction;
-use gradus_kernels::{DType, MAX_RANK, pointwise, reduce};
+use gradus_kernels::{DType, MAX_RANK};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
@@ -18,7 +18,7 @@ struct Scheduler<'a, 'b> {
     groups: &'a Groups,
     /// The slot of each stored node.
     slot: Vec<Option<u32>>,
-    slots: Vec<usize>,
+    slots: Vec<(usize, DType)>,
 }
 
 /// The plan for a grouped graph.
@@ -39,7 +39,7 @@ pub(super) fn schedule(ir: &Ir, groups: &Groups) -> Plan {
 
 impl Scheduler<'_, '_> {
     fn new_slot(&mut self, i: u32) -> u32 {
-        self.slots.push(self.ir.capture.shape(i).numel() * self.ir.dtype(i).size());
+        self.slots.push((self.ir.capture.shape(i).numel(), self.ir.dtype(i)));
         self.slots.len() as u32 - 1
     }
 
@@ -165,7 +165,7 @@ impl Scheduler<'_, '_> {
                 outputs.push((Operand { place: Place::Slot(slot), layout }, self.ir.dtype(i)));
             }
         }
-        MapStep { kernel: pointwise::Kernel::new(&program), shape, inputs, outputs }
+        MapStep { program, shape, inputs, outputs }
     }
 
     /// Appends the instructions of `nodes`; gives the register of each.
@@ -248,8 +248,8 @@ impl Scheduler<'_, '_> {
             None => self.load(x, None, &mut program, &mut inputs, &mut Vec::new()),
         };
         program.outputs.push(result);
-        let kernel = reduce::Kernel::new(&program, r);
-        Kernel::Reduce { kernel, shape: *ir.capture.shape(x), axes, inputs, out: self.out(i) }
+        let shape = *ir.capture.shape(x);
+        Kernel::Reduce { program, reduction: r, shape, axes, inputs, out: self.out(i) }
     }
 
     /// A kernel of its own, with the group that runs on its result.

@@ -69,7 +69,7 @@ fn blur(planes: &Tensor) -> Tensor {
     let bell = |i: usize| (-(i as f64 - (WINDOW / 2) as f64).powi(2) / (2.0 * DEVIATION * DEVIATION)).exp();
     let total: f64 = (0..WINDOW).map(bell).sum();
     let weights: Vec<f64> = (0..WINDOW).map(|i| bell(i) / total).collect();
-    let weights = Tensor::from(weights).to(planes.dtype());
+    let weights = planes.numbers_like(weights);
     planes
         .conv2d(&weights.reshape([1, 1, 1, WINDOW]), ConvOptions::default())
         .conv2d(&weights.reshape([1, 1, WINDOW, 1]), ConvOptions::default())

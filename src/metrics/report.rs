@@ -1,6 +1,7 @@
 //! Everything there is to say about samples of digits, in one place.
 
 use super::{FeatureNet, KidOptions, Measured, fid, kid, prdc};
+use crate::device::Device;
 use crate::error::Result;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
@@ -66,7 +67,8 @@ impl SampleReport {
         let mut counts = vec![0usize; probabilities.shape()[1]];
         samples.classes()?.iter().for_each(|&class| counts[class as usize] += 1);
         let n = probabilities.shape()[0];
-        let probabilities = probabilities.to(DType::F64);
+        // In f64, which only the CPU has.
+        let probabilities = probabilities.to_device(&Device::cpu())?.to(DType::F64);
         Ok(SampleReport {
             fid: fid(real, features)?,
             kid: kid(real, features, &kid_options)?.mean,

@@ -79,7 +79,7 @@ fn interpolate(op: &'static str, x: &Tensor, lines: [Line; 2], mode: Interpolati
             [Some(down), Some(across)] => repeat(x, down, across),
             _ => in_order(lines)
                 .into_iter()
-                .fold(x.clone(), |x, (axis, line)| x.index_select(axis, &Tensor::from(line.nearest()))),
+                .fold(x.clone(), |x, (axis, line)| x.index_select(axis, &x.beside(line.nearest()))),
         },
         Interpolation::Bilinear { align_corners } => {
             in_order(lines).into_iter().fold(x.clone(), |x, (axis, line)| lerp(&x, axis, line, align_corners))
@@ -97,9 +97,9 @@ fn in_order([h, w]: [Line; 2]) -> Vec<(isize, Line)> {
 fn lerp(x: &Tensor, axis: isize, line: Line, align_corners: bool) -> Tensor {
     let (low, high, way) = line.linear(align_corners);
     let shape = if axis == 2 { [line.to, 1] } else { [1, line.to] };
-    let way = Tensor::from(way).to(x.dtype()).reshape(shape);
-    let low = x.index_select(axis, &Tensor::from(low));
-    let high = x.index_select(axis, &Tensor::from(high));
+    let way = x.numbers_like(way).reshape(shape);
+    let low = x.index_select(axis, &x.beside(low));
+    let high = x.index_select(axis, &x.beside(high));
     low * (1.0 - &way) + high * way
 }
 

@@ -223,10 +223,13 @@ impl<R: Rule> Optimizer<R> {
     }
 }
 
-/// `found` if it has the shape and type of `expected`.
+/// `found`, where `expected` lies, if it has its shape and type.
 fn same_kind(what: &str, found: Tensor, expected: &Tensor) -> Result<Tensor> {
     if found.shape() == expected.shape() && found.dtype() == expected.dtype() {
-        return Ok(found);
+        return match expected.device() {
+            Some(device) => found.to_device(&device),
+            None => Ok(found),
+        };
     }
     Err(Error::Data(format!(
         "{what} is {} {}, expected {} {}",

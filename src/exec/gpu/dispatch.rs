@@ -14,7 +14,7 @@
 //! * More than 65,535 workgroups along x go on along y: see [`fold_grid`] and `shaders/lib/grid.wgsl`.
 
 /// A buffer, by its part in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Bind {
     /// Operand number `.0`, in the order of the kernel's description.
     Input(usize),

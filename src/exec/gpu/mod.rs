@@ -1,5 +1,27 @@
 //! The GPU backend: the kernels of the waist as WGSL compute shaders, run through wgpu.
+//!
+//! * [`context`]: an adapter opened. [`pool`]: its memory. [`transfer`]: values to and from it.
+//! * [`dispatch`]: what a kernel asks for, in plain data; made by [`kernels`] (products, convolutions, indexing, …) and by
+//!   [`pointwise`] and [`reduce`], which write shaders for fused programs with [`wgsl`].
+//! * [`source`]: the shaders' files. [`pipelines`]: shaders compiled. [`recorder`]: dispatches recorded and submitted.
+//! * [`program`]: a plan made ready, and run.
 
+mod context;
 mod dispatch;
+mod faults;
 mod kernels;
+mod lower;
+mod pipelines;
+mod pointwise;
+mod pool;
+mod program;
+mod recorder;
+mod reduce;
 mod source;
+mod timing;
+mod transfer;
+mod wgsl;
+
+pub(crate) use context::{Context, adapters};
+pub(crate) use program::{Program, run};
+pub(crate) use transfer::{Stored, upload};

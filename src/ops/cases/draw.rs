@@ -1,9 +1,9 @@
 //! Drawing cases: numbers, shapes, and inputs that are views.
 
 use super::Array;
+use crate::device::Device;
 use crate::rng::Rng;
 use crate::tensor::Tensor;
-use gradus_kernels::DType;
 use rand::Rng as _;
 use std::ops::RangeInclusive;
 
@@ -215,14 +215,18 @@ impl Draw {
     /// Positions in an axis of `len`, as an index tensor (u32 or i32) and as numbers.
     pub fn index(&mut self, shape: &[usize], len: usize) -> (Tensor, Array) {
         let values = Array::from_fn(shape, |_| self.below(len.max(1)) as f64);
-        let dtype = if self.coin() { DType::U32 } else { DType::I32 };
-        (Tensor::from_vec(values.data.clone(), shape).to(dtype), values)
+        let numbers = values.data.iter();
+        let index = match self.coin() {
+            true => Tensor::from_vec(numbers.map(|&v| v as u32).collect(), shape),
+            false => Tensor::from_vec(numbers.map(|&v| v as i32).collect(), shape),
+        };
+        (index, values)
     }
 
     /// A bool tensor, and its elements as numbers.
     pub fn mask(&mut self, shape: &[usize]) -> (Tensor, Array) {
         let values = Array::from_fn(shape, |_| self.below(2) as f64);
-        (Tensor::from_vec(values.data.clone(), shape).to(DType::Bool), values)
+        (Tensor::from_vec(values.data.iter().map(|&v| v != 0.0).collect(), shape), values)
     }
 
     /// The case: the op of the inputs drawn, and its value by plain loops.
@@ -295,7 +299,8 @@ impl Draw {
 
     fn push(&mut self, view: View, base: Array, values: Array) {
         self.notes.push(format!("{:?}{}", values.shape, view.word()));
-        self.inputs.push(Tensor::from_vec(base.data, base.shape));
+        // In f64, which only the CPU has: whoever checks a device moves them there.
+        self.inputs.push(Device::cpu().scope(|| Tensor::from_vec(base.data, base.shape)));
         self.views.push(view);
         self.values.push(values);
     }

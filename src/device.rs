@@ -1,0 +1,219 @@
+//! Where tensors live and kernels run: the CPU, or a GPU through Vulkan, Metal or DX12.
+
+#[cfg(not(feature = "gpu"))]
+use crate::error::Error;
+use crate::error::Result;
+#[cfg(feature = "gpu")]
+use crate::exec::gpu;
+use std::cell::RefCell;
+use std::fmt;
+#[cfg(feature = "gpu")]
+use std::sync::Arc;
+
+/// Where a tensor's value lies and its kernels run.
+///
+/// A tensor of data lies where it was made: on the CPU, or on the device whose [`scope`](Device::scope) it was made in.
+/// Results lie where their operands do, and operands of two devices are a mistake that panics at your line; nothing
+/// moves by itself. Constants, ranges and random draws have no device and follow whoever uses them.
+/// [`Tensor::to_device`](crate::Tensor::to_device) moves.
+///
+/// ```no_run
+/// use gradus::{Device, Tensor};
+/// let gpu = Device::gpu()?;
+/// println!("on {gpu}");
+/// let y = gpu.scope(|| Tensor::from([1.0f32, 2.0]).exp());
+/// assert_eq!(y.device(), Some(gpu));
+/// println!("{y}");
+/// # Ok::<(), gradus::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Device(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Cpu,
+    #[cfg(feature = "gpu")]
+    Gpu(Arc<gpu::Context>),
+}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Kind) -> bool {
+        match (self, other) {
+            (Kind::Cpu, Kind::Cpu) => true,
+            #[cfg(feature = "gpu")]
+            (Kind::Gpu(a), Kind::Gpu(b)) => Arc::ptr_eq(a, b),
+            #[cfg(feature = "gpu")]
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Kind {}
+
+thread_local! {
+    /// The devices of the scopes this thread is in, the innermost last.
+    static SCOPES: RefCell<Vec<Device>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Device {
+    /// The CPU.
+    pub fn cpu() -> Device {
+        Device(Kind::Cpu)
+    }
+
+    /// The best GPU there is: discrete before integrated before virtual before software. The same device, while
+    /// anything uses it, however often it is asked for; after a loss, a new one. `GRADUS_ADAPTER=NAME` takes the
+    /// first adapter whose name contains `NAME` instead.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] saying what was looked for and what to install.
+    #[cfg(feature = "gpu")]
+    pub fn gpu() -> Result<Device> {
+        gpu::Context::shared().map(Device::of)
+    }
+
+    /// The best GPU there is; none in a build without the feature `gpu`.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] always.
+    #[cfg(not(feature = "gpu"))]
+    pub fn gpu() -> Result<Device> {
+        Err(Error::NoAdapter { reason: String::from("this build of gradus is without the feature `gpu`") })
+    }
+
+    /// The adapters that [`Device::gpu`] chooses from, the best first.
+    pub fn adapters() -> Vec<Adapter> {
+        #[cfg(feature = "gpu")]
+        return gpu::adapters();
+        #[cfg(not(feature = "gpu"))]
+        return Vec::new();
+    }
+
+    /// Whether this is the CPU.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.0, Kind::Cpu)
+    }
+
+    /// Runs `f` with this as the device on which the calling thread's new tensors of data are made.
+    ///
+    /// Random draws made inside belong to the device too, so that parameters initialised there stay there.
+    pub fn scope<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Leave;
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                SCOPES.with_borrow_mut(|scopes| scopes.pop());
+            }
+        }
+        SCOPES.with_borrow_mut(|scopes| scopes.push(self.clone()));
+        let _leave = Leave;
+        f()
+    }
+
+    /// The device of the innermost scope, if there is one.
+    pub(crate) fn scoped() -> Option<Device> {
+        SCOPES.with_borrow(|scopes| scopes.last().cloned())
+    }
+
+    /// What the device's memory and queue have done; `None` for the CPU, which has
+    /// [`memory_stats`](crate::memory_stats).
+    pub fn stats(&self) -> Option<DeviceStats> {
+        match &self.0 {
+            Kind::Cpu => None,
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(context) => Some(context.stats()),
+        }
+    }
+
+    /// Waits until the device has done all it was given. On the CPU there is nothing to wait for.
+    ///
+    /// # Errors
+    /// [`Error::Lost`], and what kernels have found: [`Error::BadIndex`].
+    pub fn synchronize(&self) -> Result<()> {
+        match &self.0 {
+            Kind::Cpu => Ok(()),
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(context) => context.synchronize(),
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl Device {
+    pub(crate) fn of(context: Arc<gpu::Context>) -> Device {
+        Device(Kind::Gpu(context))
+    }
+
+    pub(crate) fn context(&self) -> Option<&Arc<gpu::Context>> {
+        match &self.0 {
+            Kind::Cpu => None,
+            Kind::Gpu(context) => Some(context),
+        }
+    }
+}
+
+impl Device {
+    /// A number that tells devices apart, 0 for the CPU.
+    pub(crate) fn number(&self) -> u64 {
+        match &self.0 {
+            Kind::Cpu => 0,
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(context) => context.number(),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Cpu => f.write_str("cpu"),
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(context) => write!(f, "gpu ({})", context.name()),
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A graphics card, or software that stands for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adapter {
+    /// What it calls itself.
+    pub name: String,
+    /// Discrete, integrated, virtual, software.
+    pub kind: &'static str,
+    /// Vulkan, Metal or DX12.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Bytes of the largest tensor.
+    pub max_tensor: u64,
+    /// Bytes of workgroup memory.
+    pub workgroup_memory: u32,
+    /// Invocations of one workgroup.
+    pub workgroup_size: u32,
+    /// Storage buffers of one kernel.
+    pub buffers: u32,
+}
+
+/// What a GPU's memory and queue have done so far. See [`Device::stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceStats {
+    /// Bytes that tensors hold now.
+    pub live: u64,
+    /// Bytes that the pool keeps for tensors to come.
+    pub pooled: u64,
+    /// The most that tensors and pool have held together.
+    pub peak: u64,
+    /// How often the driver was asked for memory. Constant from the second step of a training loop on.
+    pub allocations: u64,
+    /// Command buffers submitted.
+    pub submissions: u64,
+    /// Kernels dispatched.
+    pub dispatches: u64,
+    /// Pipelines compiled.
+    pub pipelines: u64,
+}

@@ -1,0 +1,244 @@
+//! An adapter opened: device, queue, limits, and whether it is still to be trusted.
+
+use super::dispatch::Limits;
+use super::pipelines::Pipelines;
+use super::pool::{DeviceBuffer, Origin, Pool};
+use super::recorder::Recorder;
+use crate::device::{Adapter, DeviceStats};
+use crate::error::{Error, Result};
+use crate::exec::block_on;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// A kernel that runs longer has hung.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// An open device.
+pub(crate) struct Context {
+    number: u64,
+    name: String,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) limits: Limits,
+    /// Whether a pass can be timed.
+    pub(super) timestamps: bool,
+    pub(super) pool: Pool,
+    pub(super) pipelines: Pipelines,
+    recorder: Mutex<Recorder>,
+    /// What first went wrong in a way that leaves the device's state unknown.
+    lost: Arc<OnceLock<String>>,
+    /// Command buffers submitted; the one being recorded has this number.
+    pub(super) submissions: AtomicU64,
+    pub(super) dispatches: AtomicU64,
+}
+
+/// The context that [`Context::shared`] gives, while somebody uses it.
+static SHARED: Mutex<Weak<Context>> = Mutex::new(Weak::new());
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+impl Context {
+    /// The best adapter's context: one that is open already, unless it is lost.
+    pub fn shared() -> Result<Arc<Context>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(context) = shared.upgrade().filter(|context| context.lost.get().is_none()) {
+            return Ok(context);
+        }
+        let context = Arc::new(Context::open()?);
+        *shared = Arc::downgrade(&context);
+        Ok(context)
+    }
+
+    fn open() -> Result<Context> {
+        let adapters = ranked();
+        let wanted = std::env::var("GRADUS_ADAPTER").unwrap_or_default().to_lowercase();
+        let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+        let found = adapters.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&wanted));
+        let Some(adapter) = found else {
+            let reason = match names.is_empty() {
+                true => String::from(
+                    "no Vulkan, Metal or DX12 adapter was found; install the card's driver, or for a software one \
+                     Mesa's (Debian: apt-get install mesa-vulkan-drivers)",
+                ),
+                false => format!("GRADUS_ADAPTER={wanted} matches none of {}", names.join(", ")),
+            };
+            return Err(Error::NoAdapter { reason });
+        };
+        let info = adapter.get_info();
+        let timestamps = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let opened = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("gradus"),
+            required_features: timestamps,
+            required_limits: adapter.limits(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        }));
+        let (device, queue) =
+            opened.map_err(|e| Error::NoAdapter { reason: format!("{}: {e}", info.name) })?;
+        let name = format!("{}, {}", info.name, info.backend);
+        Ok(Context::new(name, device, queue, !timestamps.is_empty()))
+    }
+
+    /// A context around an open device.
+    pub(super) fn new(name: String, device: wgpu::Device, queue: wgpu::Queue, timestamps: bool) -> Context {
+        let lost: Arc<OnceLock<String>> = Arc::default();
+        let flag = Arc::clone(&lost);
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            let _ = flag.set(e.to_string());
+        }));
+        let flag = Arc::clone(&lost);
+        device.set_device_lost_callback(move |reason, message| {
+            let _ = flag.set(format!("{reason:?} {message}"));
+        });
+        let limits = limits(&device.limits());
+        let recorder = Mutex::new(Recorder::new(&device));
+        Context {
+            number: NUMBERS.fetch_add(1, Relaxed),
+            name,
+            pipelines: Pipelines::new(),
+            pool: Pool::new(limits.binding.min(device.limits().max_buffer_size)),
+            recorder,
+            device,
+            queue,
+            limits,
+            timestamps,
+            lost,
+            submissions: AtomicU64::new(0),
+            dispatches: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells contexts apart for as long as the process runs.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The adapter's name and the interface it is reached by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn stats(&self) -> DeviceStats {
+        DeviceStats {
+            submissions: self.submissions.load(Relaxed),
+            dispatches: self.dispatches.load(Relaxed),
+            pipelines: self.pipelines.count(),
+            ..self.pool.stats()
+        }
+    }
+
+    pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        // A recorder that a panic left in the middle of a step holds commands that nobody reads the results of.
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An error if the device is lost.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.lost.get() {
+            Some(reason) => Err(Error::Lost { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Declares the device lost.
+    pub(super) fn lose(&self, reason: String) -> Error {
+        let _ = self.lost.set(reason);
+        Error::Lost { reason: self.lost.get().cloned().unwrap_or_default() }
+    }
+
+    /// Lets the driver see to what is done, and with `index` waits until that submission is.
+    pub(super) fn poll(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let how = match index {
+            Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) },
+            None => wgpu::PollType::Poll,
+        };
+        // Where the wait itself meets the loss, wgpu panics.
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
+            Ok(Ok(_)) => self.check(),
+            Ok(Err(e)) => Err(self.lose(format!("waiting for a kernel: {e}"))),
+            Err(_) => Err(self.lose(String::from("the driver gave up while it was waited for"))),
+        }
+    }
+
+    /// Submits what is recorded and waits for all of it.
+    pub fn synchronize(&self) -> Result<()> {
+        let mut recorder = self.recorder();
+        recorder.submit(self)?;
+        recorder.wait(self)
+    }
+
+    /// A buffer for a result; out of memory, one more try once everything recorded is done and the pool is empty.
+    pub(super) fn buffer(
+        self: &Arc<Self>,
+        recorder: &mut Recorder,
+        bytes: u64,
+        origin: Origin,
+    ) -> Result<Arc<DeviceBuffer>> {
+        match self.pool.take(self, bytes, origin) {
+            Err(Error::OutOfMemory { .. }) => {
+                recorder.submit(self)?;
+                recorder.wait(self)?;
+                self.pool.trim();
+                recorder.forget_gone(self);
+                self.poll(None)?;
+                self.pool.take(self, bytes, origin)
+            }
+            result => result,
+        }
+    }
+}
+
+/// What of wgpu's limits matters here.
+fn limits(limits: &wgpu::Limits) -> Limits {
+    Limits {
+        workgroup_memory: limits.max_compute_workgroup_storage_size,
+        invocations: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
+        workgroups: limits.max_compute_workgroups_per_dimension,
+        buffers: limits.max_storage_buffers_per_shader_stage,
+        binding: limits.max_storage_buffer_binding_size,
+    }
+}
+
+/// All adapters, the best first.
+fn ranked() -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    // In hundredths of what the driver says there is: an error in time instead of a device lost, or swapping.
+    descriptor.memory_budget_thresholds =
+        wgpu::MemoryBudgetThresholds { for_resource_creation: Some(90), for_device_loss: Some(98) };
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// The adapters with their limits, the best first.
+pub(crate) fn adapters() -> Vec<Adapter> {
+    let describe = |adapter: wgpu::Adapter| {
+        let (info, limits) = (adapter.get_info(), limits(&adapter.limits()));
+        Adapter {
+            name: info.name,
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "unknown",
+            },
+            backend: info.backend.to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            max_tensor: limits.binding.min(adapter.limits().max_buffer_size),
+            workgroup_memory: limits.workgroup_memory,
+            workgroup_size: limits.invocations,
+            buffers: limits.buffers,
+        }
+    };
+    ranked().into_iter().map(describe).collect()
+}

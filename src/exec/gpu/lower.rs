@@ -1,0 +1,181 @@
+//! From a plan's kernels to recipes: which operand is which buffer, and which description makes the dispatches.
+
+use super::dispatch::{Bind, Limits, Recipe};
+use super::kernels::conv::{self, Form};
+use super::kernels::lines::{self, Part, Windows};
+use super::kernels::params::View as KernelView;
+use super::kernels::{gemm, index, sort};
+use super::pointwise::{self, View};
+use super::reduce::{self, Fold};
+use crate::exec::capture::Capture;
+use crate::exec::plan::{ConvForm, Kernel, MapStep};
+use crate::exec::{Operand, Place};
+use crate::shape::Layout;
+use gradus_kernels::DType;
+
+/// The dispatches of a kernel, and the buffers that its recipe calls inputs and outputs.
+pub(super) struct Lowered {
+    pub recipe: Recipe,
+    pub inputs: Vec<Place>,
+    pub outputs: Vec<Place>,
+}
+
+/// Makes dispatches of a kernel.
+pub(super) fn lower(
+    kernel: &Kernel,
+    slots: &[(usize, DType)],
+    capture: &Capture,
+    limits: &Limits,
+) -> Lowered {
+    let lower = Lower { capture, slots, limits };
+    match kernel {
+        Kernel::Map(map) => {
+            let mut lowered = Lowered { recipe: Recipe::default(), inputs: Vec::new(), outputs: Vec::new() };
+            lower.map(map, &mut lowered);
+            lowered
+        }
+        Kernel::Gemm { gemm, a, b, out, epilogue, .. } => {
+            let offsets = [a.layout.offset, b.layout.offset];
+            let recipe = gemm::gemm(gemm, offsets, lower.aligned(&[a, b]), None, limits);
+            lower.product(recipe, [a, b], *out, epilogue.as_ref())
+        }
+        Kernel::Conv { form, conv, a, b, out, epilogue, .. } => {
+            let form = match form {
+                ConvForm::Forward => Form::Forward,
+                ConvForm::Input => Form::Input,
+                ConvForm::Weight => Form::Weight,
+            };
+            let offsets = [a.layout.offset, b.layout.offset];
+            let recipe = conv::conv(form, conv, offsets, lower.aligned(&[a, b]), None, limits);
+            lower.product(recipe, [a, b], *out, epilogue.as_ref())
+        }
+        _ => lower.other(kernel),
+    }
+}
+
+struct Lower<'a> {
+    capture: &'a Capture,
+    /// Number and type of the elements of each slot.
+    slots: &'a [(usize, DType)],
+    limits: &'a Limits,
+}
+
+impl Lower<'_> {
+    fn aligned(&self, operands: &[&Operand]) -> bool {
+        operands.iter().all(|operand| match operand.place {
+            Place::Leaf(leaf) => self.capture.leaves[leaf as usize].is_aligned(),
+            Place::Slot(_) => true,
+        })
+    }
+
+    fn product(
+        &self,
+        recipe: Recipe,
+        operands: [&Operand; 2],
+        out: u32,
+        epilogue: Option<&MapStep>,
+    ) -> Lowered {
+        let inputs = operands.map(|operand| operand.place).to_vec();
+        let mut lowered = Lowered { recipe, inputs, outputs: vec![Place::Slot(out)] };
+        if let Some(map) = epilogue {
+            self.map(map, &mut lowered);
+        }
+        lowered
+    }
+
+    /// Appends the dispatches of a map.
+    fn map(&self, map: &MapStep, lowered: &mut Lowered) {
+        let outputs: Vec<(Bind, DType)> =
+            map.outputs.iter().map(|(operand, dtype)| (lowered.output(operand.place), *dtype)).collect();
+        let inputs: Vec<View> =
+            map.inputs.iter().map(|(operand, dtype)| lowered.view(operand, *dtype)).collect();
+        pointwise::map(&map.program, &map.shape, &inputs, &outputs, &mut lowered.recipe, self.limits);
+    }
+
+    /// The kernels with one result and no program, and reductions.
+    fn other(&self, kernel: &Kernel) -> Lowered {
+        let limits = self.limits;
+        let single = |recipe: Recipe, operands: &[&Operand], out: u32| {
+            let inputs = operands.iter().map(|operand| operand.place).collect();
+            Lowered { recipe, inputs, outputs: vec![Place::Slot(out)] }
+        };
+        match kernel {
+            Kernel::Reduce { program, reduction, shape, axes, inputs, out } => {
+                let mut lowered =
+                    Lowered { recipe: Recipe::default(), inputs: vec![], outputs: vec![Place::Slot(*out)] };
+                let views: Vec<View> =
+                    inputs.iter().map(|(operand, dtype)| lowered.view(operand, *dtype)).collect();
+                let fold = Fold { program, reduction: *reduction, shape, axes: *axes, inputs: &views };
+                lowered.recipe = reduce::reduce(&fold, limits);
+                lowered
+            }
+            Kernel::Copies { zero, out, parts, .. } => {
+                let part = |(input, (shape, x, out)): (usize, &(crate::Shape, Operand, Layout))| Part {
+                    shape: shape.to_vec(),
+                    input,
+                    x: seen(&x.layout),
+                    out: seen(out),
+                };
+                let described: Vec<Part> = parts.iter().enumerate().map(part).collect();
+                let count = self.slots[*out as usize].0;
+                let operands: Vec<&Operand> = parts.iter().map(|(_, x, _)| x).collect();
+                single(lines::copies(*zero, count, &described, limits), &operands, *out)
+            }
+            Kernel::Gather { axis, len, shape, x, index, out, .. } => {
+                let recipe =
+                    index::gather(shape, *axis, *len, &seen(&x.layout), &seen(&index.layout), limits);
+                single(recipe, &[x, index], *out)
+            }
+            Kernel::ScatterAdd { axis, len, shape, src, index, types, out } => {
+                let views = [seen(&src.layout), seen(&index.layout)];
+                let recipe = index::scatter_add(types[0], shape, *axis, *len, &views[0], &views[1], limits);
+                single(recipe, &[src, index], *out)
+            }
+            Kernel::Fold { spec, len, shape, dtype, x, out } => {
+                let windows = Windows {
+                    axis: spec.axis as usize,
+                    len: *len,
+                    stride: spec.stride,
+                    dilation: spec.dilation,
+                };
+                single(lines::fold(*dtype, shape, &windows, &seen(&x.layout), limits), &[x], *out)
+            }
+            Kernel::Cumsum { axis, shape, dtype, x, out } => {
+                single(lines::cumsum(*dtype, shape, *axis, &seen(&x.layout), limits), &[x], *out)
+            }
+            Kernel::Argsort { axis, descending, shape, dtype, x, out } => {
+                let recipe = sort::argsort(*dtype, shape, *axis, *descending, &seen(&x.layout), limits);
+                single(recipe, &[x], *out)
+            }
+            Kernel::Map(_) | Kernel::Gemm { .. } | Kernel::Conv { .. } => unreachable!("lowered before"),
+        }
+    }
+}
+
+impl Lowered {
+    fn output(&mut self, place: Place) -> Bind {
+        let known = self.outputs.iter().position(|known| *known == place);
+        Bind::Output(known.unwrap_or_else(|| {
+            self.outputs.push(place);
+            self.outputs.len() - 1
+        }))
+    }
+
+    /// An operand of a fused program: a result of the same kernel where it is one.
+    fn view(&mut self, operand: &Operand, dtype: DType) -> View {
+        let at = |list: &[Place]| list.iter().position(|known| *known == operand.place);
+        let bind = match (at(&self.outputs), at(&self.inputs)) {
+            (Some(k), _) => Bind::Output(k),
+            (None, Some(k)) => Bind::Input(k),
+            (None, None) => {
+                self.inputs.push(operand.place);
+                Bind::Input(self.inputs.len() - 1)
+            }
+        };
+        View { bind, layout: operand.layout, dtype }
+    }
+}
+
+fn seen(layout: &Layout) -> KernelView {
+    KernelView { offset: layout.offset, strides: layout.strides }
+}

@@ -1,0 +1,207 @@
+//! Memory for tensor data on a device: buffers by size class, one tensor each, kept for the next tensor of the class.
+//!
+//! A buffer is free as soon as its last tensor is gone, although kernels that read it may not have run yet: whatever
+//! is recorded later runs later. Only what the host writes past the recorder, an upload, needs a buffer that no kernel
+//! still to be submitted uses.
+//!
+//! The pool keeps at most as many bytes as tensors have held at once (and never less than [`LEAST_KEPT`]), so tensors
+//! and pool together stay below twice the most that was ever needed.
+
+use super::context::Context;
+use crate::device::DeviceStats;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes of the smallest class.
+const LEAST: u64 = 256;
+/// Bytes that the pool may always keep.
+const LEAST_KEPT: u64 = 64 << 20;
+
+/// A buffer that tensors share; back to the pool with the last of them.
+pub(crate) struct DeviceBuffer {
+    pub context: Arc<Context>,
+    raw: Raw,
+    class: u64,
+}
+
+/// A buffer and a number that no other has.
+#[derive(Clone)]
+pub(super) struct Raw {
+    pub buffer: wgpu::Buffer,
+    pub id: u64,
+}
+
+struct Free {
+    raw: Raw,
+    /// The submission during whose recording it became free: what uses it is in that one or an earlier one.
+    epoch: u64,
+}
+
+#[derive(Default)]
+struct State {
+    free: HashMap<u64, Vec<Free>>,
+    live: u64,
+    pooled: u64,
+    most_live: u64,
+    peak: u64,
+    allocations: u64,
+    /// Ids of buffers that were given back to the driver: bind groups that name them are of no use.
+    gone: Vec<u64>,
+}
+
+/// The free buffers.
+pub(super) struct Pool {
+    state: Mutex<State>,
+    /// Bytes of the largest buffer that can be bound.
+    largest: u64,
+    next_id: AtomicU64,
+}
+
+/// Whose result a buffer is for, for messages.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub op: &'static str,
+    pub site: &'static Location<'static>,
+}
+
+/// Rounds up to one of four sizes per power of two.
+fn size_class(bytes: u64) -> u64 {
+    let bytes = bytes.max(LEAST);
+    bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(LEAST))
+}
+
+impl Pool {
+    pub fn new(largest: u64) -> Pool {
+        Pool { state: Mutex::default(), largest, next_id: AtomicU64::new(1) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn stats(&self) -> DeviceStats {
+        let state = self.state();
+        DeviceStats {
+            live: state.live,
+            pooled: state.pooled,
+            peak: state.peak,
+            allocations: state.allocations,
+            ..DeviceStats::default()
+        }
+    }
+
+    /// The ids of buffers that went back to the driver since this was last asked.
+    pub fn take_gone(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().gone)
+    }
+
+    /// Gives all free buffers back to the driver.
+    pub fn trim(&self) {
+        let mut state = self.state();
+        let held = std::mem::take(&mut state.free);
+        state.pooled = 0;
+        state.gone.extend(held.into_values().flatten().map(|free| free.raw.id));
+    }
+
+    /// A buffer of at least `bytes` bytes, with unspecified content, for kernels recorded from now on.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when no buffer can be that large, [`Error::OutOfMemory`].
+    pub fn take(&self, context: &Arc<Context>, bytes: u64, origin: Origin) -> Result<Arc<DeviceBuffer>> {
+        self.take_before(context, bytes, origin, u64::MAX)
+    }
+
+    /// As [`Pool::take`], a buffer that nothing recorded for submission `epoch` or a later one uses.
+    pub fn take_before(
+        &self,
+        context: &Arc<Context>,
+        bytes: u64,
+        origin: Origin,
+        epoch: u64,
+    ) -> Result<Arc<DeviceBuffer>> {
+        let class = size_class(bytes);
+        // The class may be past the limit where the tensor is not.
+        let class = if class > self.largest { bytes.next_multiple_of(4) } else { class };
+        if class > self.largest {
+            let what = "bytes of one tensor";
+            return Err(Error::Limit {
+                what,
+                need: bytes,
+                have: self.largest,
+                op: origin.op,
+                site: origin.site,
+            });
+        }
+        let pooled = {
+            let mut state = self.state();
+            let free = state.free.get_mut(&class);
+            // The one used last first: its memory is warm, and steps that repeat find the same buffers again.
+            let found =
+                free.and_then(|list| list.iter().rposition(|f| f.epoch < epoch).map(|at| list.remove(at)));
+            state.pooled -= found.as_ref().map_or(0, |_| class);
+            found
+        };
+        let raw = match pooled {
+            Some(free) => free.raw,
+            None => self.from_driver(context, class, bytes, origin)?,
+        };
+        let mut state = self.state();
+        state.live += class;
+        state.most_live = state.most_live.max(state.live);
+        state.peak = state.peak.max(state.live + state.pooled);
+        Ok(Arc::new(DeviceBuffer { context: Arc::clone(context), raw, class }))
+    }
+
+    fn from_driver(&self, context: &Context, class: u64, bytes: u64, origin: Origin) -> Result<Raw> {
+        self.state().allocations += 1;
+        let made = self.ask(context, class);
+        context.check()?;
+        made.ok_or_else(|| Error::OutOfMemory {
+            bytes: bytes as usize,
+            op: origin.op,
+            site: origin.site,
+            held: self.state().live,
+        })
+    }
+
+    fn ask(&self, context: &Context, class: u64) -> Option<Raw> {
+        let scope = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: class,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        match crate::exec::block_on(scope.pop()) {
+            Some(_) => None,
+            None => Some(Raw { buffer, id: self.next_id.fetch_add(1, Relaxed) }),
+        }
+    }
+
+    fn give_back(&self, raw: Raw, class: u64, epoch: u64) {
+        let mut state = self.state();
+        state.live -= class;
+        if state.pooled + class > state.most_live.max(LEAST_KEPT) {
+            state.gone.push(raw.id);
+            return;
+        }
+        state.pooled += class;
+        state.free.entry(class).or_default().push(Free { raw, epoch });
+    }
+}
+
+impl DeviceBuffer {
+    pub fn raw(&self) -> &Raw {
+        &self.raw
+    }
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        let epoch = self.context.submissions.load(Relaxed);
+        self.context.pool.give_back(self.raw.clone(), self.class, epoch);
+    }
+}

@@ -1,0 +1,223 @@
+//! Recording kernels: one command encoder and one open compute pass for as many steps as fit, submitted when somebody
+//! reads a value, or when enough is recorded to keep the device busy.
+
+use super::context::Context;
+use super::pipelines::{Layout, Pipeline, params_layout};
+use super::pool::Raw;
+use crate::error::Result;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Dispatches after which what is recorded is submitted without being asked for.
+const BATCH: u32 = 512;
+/// Submissions that may be under way before the host waits.
+const IN_FLIGHT: usize = 2;
+/// Words of the buffer of parameters: what one submission may use.
+const PARAM_WORDS: usize = 1 << 18;
+/// Words that dynamic offsets are multiples of, on every device.
+const SLOT: usize = 64;
+/// Words that a bound range of parameters may have.
+const RANGES: [usize; 4] = [64, 256, 1024, 4096];
+/// Bind groups kept.
+const GROUPS: usize = 4096;
+
+/// One dispatch with everything resolved.
+pub(super) struct Run<'a> {
+    pub pipeline: &'a Pipeline,
+    pub params: &'a [u32],
+    /// What is read, then what is written.
+    pub buffers: &'a [&'a Raw],
+    pub grid: [u32; 3],
+}
+
+/// What is recorded and not yet submitted, and what is under way.
+pub(super) struct Recorder {
+    // Before the encoder, whose end it must not outlive.
+    pass: Option<wgpu::ComputePass<'static>>,
+    encoder: Option<wgpu::CommandEncoder>,
+    /// Parameters of what is recorded: written to the buffer when it is submitted, before it runs and after whatever
+    /// was submitted earlier has run.
+    words: Vec<u32>,
+    params: wgpu::Buffer,
+    /// The buffer of parameters bound with each of [`RANGES`].
+    ranges: [wgpu::BindGroup; RANGES.len()],
+    dispatches: u32,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// Bind groups by layout and buffers.
+    groups: HashMap<Vec<u64>, wgpu::BindGroup>,
+    /// The key of the dispatch that is being recorded.
+    key: Vec<u64>,
+    /// Where kernels report an index outside its axis: see `shaders/lib/fault.wgsl`.
+    pub fault: Raw,
+}
+
+impl Recorder {
+    pub fn new(device: &wgpu::Device) -> Recorder {
+        let params = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            // The last range starts in the last slot.
+            size: 4 * (PARAM_WORDS + RANGES[RANGES.len() - 1]) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let layout = params_layout(device);
+        let range = |words: usize| {
+            let binding = wgpu::BufferBinding {
+                buffer: &params,
+                offset: 0,
+                size: std::num::NonZeroU64::new(4 * words as u64),
+            };
+            device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("params"),
+                layout: &layout,
+                entries: &[wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: wgpu::BindingResource::Buffer(binding),
+                }],
+            })
+        };
+        let ranges = RANGES.map(range);
+        let fault = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("fault"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Recorder {
+            pass: None,
+            encoder: None,
+            words: Vec::new(),
+            params,
+            ranges,
+            dispatches: 0,
+            in_flight: VecDeque::new(),
+            groups: HashMap::new(),
+            key: Vec::new(),
+            // Ids of the pool's buffers start at 1.
+            fault: Raw { buffer: fault, id: 0 },
+        }
+    }
+
+    /// Records a dispatch.
+    pub fn dispatch(&mut self, context: &Context, run: &Run) -> Result<()> {
+        if run.grid.contains(&0) {
+            return Ok(());
+        }
+        let range = RANGES.iter().position(|&words| run.params.len() <= words);
+        let range = range.unwrap_or_else(|| panic!("a kernel of {} words of parameters", run.params.len()));
+        if self.words.len() + RANGES[range] > PARAM_WORDS {
+            self.submit(context)?;
+        }
+        let offset = self.words.len();
+        self.words.extend_from_slice(run.params);
+        self.words.resize((offset + run.params.len().max(1)).next_multiple_of(SLOT), 0);
+        self.remember(context, &run.pipeline.layout, run.buffers);
+        if self.pass.is_none() {
+            let pass = self
+                .encoder(context)
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: None });
+            self.pass = Some(pass.forget_lifetime());
+        }
+        let group = &self.groups[self.key.as_slice()];
+        let pass = self.pass.as_mut().expect("opened above");
+        pass.set_pipeline(&run.pipeline.raw);
+        pass.set_bind_group(0, group, &[]);
+        pass.set_bind_group(1, &self.ranges[range], &[4 * offset as u32]);
+        let [x, y, z] = run.grid;
+        pass.dispatch_workgroups(x, y, z);
+        self.dispatches += 1;
+        context.dispatches.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Makes the bind group of `buffers`, unless it is known; its key is left in `self.key`.
+    fn remember(&mut self, context: &Context, layout: &Layout, buffers: &[&Raw]) {
+        self.key.clear();
+        self.key.push(u64::from(layout.key[0]) << 8 | u64::from(layout.key[1]));
+        self.key.extend(buffers.iter().map(|raw| raw.id));
+        if self.groups.contains_key(self.key.as_slice()) {
+            return;
+        }
+        if self.groups.len() >= GROUPS {
+            self.groups.clear();
+        }
+        let entries: Vec<_> = buffers
+            .iter()
+            .enumerate()
+            .map(|(i, raw)| wgpu::BindGroupEntry {
+                binding: i as u32,
+                resource: raw.buffer.as_entire_binding(),
+            })
+            .collect();
+        let group = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &layout.group,
+            entries: &entries,
+        });
+        self.groups.insert(self.key.clone(), group);
+    }
+
+    /// The encoder, with no pass open.
+    pub fn encoder(&mut self, context: &Context) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder.get_or_insert_with(|| context.device.create_command_encoder(&Default::default()))
+    }
+
+    /// Opens a pass of its own, whose begin and end are timed.
+    pub fn begin_timed(&mut self, context: &Context, queries: &wgpu::QuerySet) {
+        let writes = wgpu::ComputePassTimestampWrites {
+            query_set: queries,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        };
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
+        let pass = self.encoder(context).begin_compute_pass(&descriptor).forget_lifetime();
+        self.pass = Some(pass);
+    }
+
+    /// Submits if enough is recorded.
+    pub fn submit_if_full(&mut self, context: &Context) -> Result<()> {
+        if self.dispatches >= BATCH { self.submit(context) } else { Ok(()) }
+    }
+
+    /// Submits what is recorded, if anything is.
+    pub fn submit(&mut self, context: &Context) -> Result<()> {
+        self.pass = None;
+        let Some(encoder) = self.encoder.take() else { return context.check() };
+        context.check()?;
+        if !self.words.is_empty() {
+            context.queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&self.words));
+        }
+        let index = context.queue.submit([encoder.finish()]);
+        context.submissions.fetch_add(1, Relaxed);
+        self.words.clear();
+        self.dispatches = 0;
+        self.forget_gone(context);
+        self.in_flight.push_back(index);
+        while self.in_flight.len() > IN_FLIGHT {
+            context.poll(self.in_flight.pop_front())?;
+        }
+        context.check()
+    }
+
+    /// The last submission.
+    pub fn last(&self) -> Option<wgpu::SubmissionIndex> {
+        self.in_flight.back().cloned()
+    }
+
+    /// Waits for all that is submitted.
+    pub fn wait(&mut self, context: &Context) -> Result<()> {
+        match self.in_flight.drain(..).next_back() {
+            Some(last) => context.poll(Some(last)),
+            None => context.check(),
+        }
+    }
+
+    /// Drops the bind groups that keep buffers alive which the pool has given back.
+    pub fn forget_gone(&mut self, context: &Context) {
+        let gone = context.pool.take_gone();
+        if !gone.is_empty() {
+            self.groups.retain(|key, _| !key[1..].iter().any(|id| gone.contains(id)));
+        }
+    }
+}

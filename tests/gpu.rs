@@ -1,0 +1,155 @@
+//! The device itself: where tensors lie, what moves, what is refused, and what its memory and queue do.
+#![cfg(feature = "gpu")]
+
+mod gpu_support;
+
+use gpu_support::gpu;
+use gradus::{DType, Device, Error, Rng, Tensor, grad};
+
+#[test]
+fn a_chain_of_pointwise_ops_is_computed() {
+    let Some(gpu) = gpu() else { return };
+    let data: Vec<f32> = (0..1000).map(|i| i as f32 * 0.01 - 5.0).collect();
+    let compute = |x: &Tensor| ((x * 2.0).tanh() + x.square().sqrt() * 0.5 + 1.0) / (x.exp() + 1.0);
+    let y = gpu.scope(|| compute(&Tensor::from_vec(data.clone(), [10, 100])));
+    assert_eq!(y.device(), Some(gpu));
+    let expected = compute(&Tensor::from_vec(data, [10, 100])).to_vec::<f32>().unwrap();
+    for (a, b) in y.to_vec::<f32>().unwrap().into_iter().zip(expected) {
+        assert!((a - b).abs() <= 2e-6, "{a} instead of {b}");
+    }
+}
+
+#[test]
+fn a_small_network_has_the_gradients_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let compute = || {
+        let mut rng = Rng::seed(3);
+        let x = rng.normal([32, 20]);
+        let w = rng.normal([20, 30]) * 0.2;
+        let b = rng.normal([30]);
+        let loss = ((x.matmul(&w) + &b).tanh().sum(1).square()).mean(..);
+        let mut all = grad(&loss, [&w, &b]);
+        all.push(loss);
+        all.iter().map(|x| x.to_vec::<f32>().unwrap()).collect::<Vec<_>>().concat()
+    };
+    for (a, b) in gpu.scope(compute).into_iter().zip(compute()) {
+        assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{a} instead of {b}");
+    }
+}
+
+#[test]
+fn every_type_goes_there_and_back() {
+    let Some(gpu) = gpu() else { return };
+    let there = |x: &Tensor| x.to_device(&gpu).unwrap();
+    let floats = [1.5f32, -0.0, f32::INFINITY, f32::MIN_POSITIVE];
+    assert_eq!(there(&Tensor::from(floats)).to_vec::<f32>().unwrap(), floats);
+    assert_eq!(there(&Tensor::from([i32::MIN, 7])).to_vec::<i32>().unwrap(), [i32::MIN, 7]);
+    assert_eq!(there(&Tensor::from([u32::MAX, 7])).to_vec::<u32>().unwrap(), [u32::MAX, 7]);
+    let bools = [true, false, true, true, false];
+    let x = there(&Tensor::from(bools));
+    assert_eq!(x.to_vec::<bool>().unwrap(), bools);
+    assert_eq!(x.to_device(&Device::cpu()).unwrap().to_vec::<bool>().unwrap(), bools);
+    assert_eq!(x.slice(0, 2..).logical_not().to_vec::<bool>().unwrap(), [false, false, true]);
+    assert!(there(&Tensor::zeros([0, 3])).to_vec::<f32>().unwrap().is_empty());
+}
+
+#[test]
+fn what_follows_no_device_follows_its_user() {
+    let Some(gpu) = gpu() else { return };
+    let noise = Rng::seed(1).uniform([100]);
+    let bits = |x: Vec<f32>| x.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    assert_eq!(noise.device(), None);
+    // Read on the CPU first, used on the GPU afterwards.
+    let here = noise.to_vec::<f32>().unwrap();
+    let x = Tensor::from([0.0f32]).to_device(&gpu).unwrap();
+    let sum = &x + &noise;
+    assert_eq!(sum.device(), Some(gpu.clone()));
+    assert_eq!(bits(sum.to_vec().unwrap()), bits(here.clone()));
+    let there = (&x + Rng::seed(1).uniform([100])).to_vec::<f32>().unwrap();
+    assert_eq!(bits(there), bits(here));
+    assert_eq!((x + Tensor::arange(3).to(DType::F32)).to_vec::<f32>().unwrap(), [0.0, 1.0, 2.0]);
+}
+
+#[test]
+fn draws_have_the_bits_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let draw = || {
+        let mut rng = Rng::seed(0x1234_5678_9abc_def0);
+        rng.next_seed();
+        let all = [rng.bits([1003]).to_vec::<u32>().unwrap()];
+        let uniform = rng.uniform([7, 11]).to_vec::<f32>().unwrap();
+        (
+            all,
+            uniform.into_iter().map(f32::to_bits).collect::<Vec<_>>(),
+            rng.normal([999]).to_vec::<f32>().unwrap(),
+        )
+    };
+    let (here, there) = (draw(), gpu.scope(draw));
+    assert_eq!((&here.0, &here.1), (&there.0, &there.1));
+    for (a, b) in there.2.iter().zip(&here.2) {
+        assert!((a - b).abs() <= 4e-6 * b.abs().max(1.0), "{a} instead of {b}");
+    }
+}
+
+#[test]
+fn operands_of_two_devices_are_a_mistake_at_the_callers_line() {
+    let Some(gpu) = gpu() else { return };
+    let x = Tensor::from([1.0f32, 2.0]);
+    let y = x.to_device(&gpu).unwrap();
+    let error = gradus::build(|| &x + &y).unwrap_err();
+    let Error::Build(error) = error else { panic!("{error}") };
+    assert!(error.rule.contains("cpu") && error.rule.contains(&gpu.to_string()), "{}", error.rule);
+    assert!(error.site.file().ends_with("gpu.rs"), "{}", error.site);
+}
+
+#[test]
+fn f64_is_refused_where_it_is_written() {
+    let Some(gpu) = gpu() else { return };
+    let x = Tensor::from([1.0f64]);
+    assert!(x.to_device(&gpu).unwrap_err().to_string().contains("f64"));
+    let y = Tensor::from([1.0f32]).to_device(&gpu).unwrap();
+    let error = gradus::build(|| y.to(DType::F64)).unwrap_err();
+    assert!(error.to_string().contains("f64"), "{error}");
+}
+
+#[test]
+fn more_workgroups_than_an_axis_has_are_folded() {
+    let Some(gpu) = gpu() else { return };
+    // 65,536 workgroups of 256, and some.
+    let n = (1 << 24) + 77;
+    let sum = gpu.scope(|| {
+        let ones = Tensor::from([1.0f32]).expand([n]);
+        let index = Tensor::arange(n);
+        let odd = (ones.to(DType::U32) + index).slice(0, n as isize - 3..);
+        odd.to_vec::<u32>().unwrap()
+    });
+    assert_eq!(sum, [n as u32 - 2, n as u32 - 1, n as u32]);
+}
+
+#[test]
+fn programs_with_more_operands_than_can_be_bound_are_cut() {
+    let Some(gpu) = gpu() else { return };
+    let count = 70;
+    let inputs =
+        |_: &()| (0..count).map(|i| Tensor::from([i as f32, 1.0, 0.5 * i as f32])).collect::<Vec<_>>();
+    let compute = |x: Vec<Tensor>| {
+        let sum = x.iter().cloned().reduce(|a, b| a * 0.5 + b).unwrap();
+        let max = x.into_iter().reduce(|a, b| a.maximum(b)).unwrap();
+        let total = (&sum + &max).sum(..);
+        [sum, max, total].map(|x| x.to_vec::<f32>().unwrap()).concat()
+    };
+    let there = gpu.scope(|| compute(inputs(&())));
+    assert_eq!(there, compute(inputs(&())));
+}
+
+#[test]
+fn an_index_outside_its_axis_is_an_error_when_a_value_is_read() {
+    let Some(gpu) = gpu() else { return };
+    gpu.scope(|| {
+        let x = Tensor::from([1.0f32, 2.0, 3.0]);
+        let error = x.gather(0, &Tensor::from([0u32, 5])).to_vec::<f32>().unwrap_err();
+        assert!(matches!(error, Error::BadIndex { value: 5, len: 3, op: "gather", .. }), "{error}");
+        // It is reported once.
+        assert_eq!(x.gather(0, &Tensor::from([2u32])).item().unwrap(), 3.0);
+    });
+}
