@@ -313,8 +313,8 @@ impl Session {
         let (path, latest, seed) = (self.dir.sample(epoch), self.dir.latest(), self.config.run.seed);
         if let Some(pictures) = self.model.pictures(GRID, seed)? {
             let pictures = Pictures::new(&pictures)?;
-            pictures.write_png(&path)?;
             pictures.write_png(&latest)?;
+            pictures.write_png(&path)?;
             self.grid = Some((pictures, path));
             return Ok(());
         }
@@ -327,8 +327,8 @@ impl Session {
         let x = Tensor::try_from_vec(batch.pixels, batch.shape)?;
         let x = x.slice(0, 0..RECONSTRUCTED.min(batch.shape[0] as isize));
         if let Some(found) = models::reconstruct(self.model.as_mut(), &x, &mut Rng::seed(seed)) {
-            reconstruct::write(&path, &x, &found)?;
             reconstruct::write(&latest, &x, &found)?;
+            reconstruct::write(&path, &x, &found)?;
             self.grid = Some((Pictures::new(&found.made)?, path));
         }
         Ok(())

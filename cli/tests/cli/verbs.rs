@@ -96,7 +96,10 @@ fn what_a_discriminator_found_is_probed() {
     train(&folder, "classifier", "sorter", &["--hidden", "16"]);
     let found = json(&folder, &["eval", "dcgan", "--count", "40", "--features", "sorter"]);
     let probe = &found["linear_probe"];
-    assert!(probe["labels"] == 300 && probe["discriminator_error"].as_f64().unwrap() < 0.9, "{found}");
+    assert!(
+        probe["labels"].as_f64() == Some(300.0) && probe["discriminator_error"].as_f64().unwrap() < 0.9,
+        "{found}"
+    );
     assert!(!folder.join("dcgan/features.safetensors").exists());
     ok(folder.run(&["interpolate", "dcgan", "--rows", "2", "--steps", "2", "--frames", "2"]));
 }
