@@ -1,7 +1,9 @@
 //! The command line.
 
+use crate::bench::{self, Bench};
 use crate::commands::{check, devices, eval, info, interpolate, latent, reconstruct, sample};
 use crate::data::Binarize;
+use crate::graph::{self, Graph};
 use crate::models::{ae, classifier, dcgan, gan, vae};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -71,6 +73,12 @@ Examples:
     /// Compare the gradients of every op with differences of its values
     #[command(after_help = check::HELP)]
     Check(check::Check),
+    /// Measure the machine, and how near the kernels come to what it can do
+    #[command(after_help = bench::HELP)]
+    Bench(Bench),
+    /// Show the tape of a model's training step: as text, as a picture, by kernel
+    #[command(after_help = graph::HELP)]
+    Graph(Graph),
     /// Say what this machine has and what is used of it
     #[command(after_help = devices::HELP)]
     Devices(devices::Devices),

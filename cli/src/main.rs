@@ -9,6 +9,7 @@
 //! ```
 
 mod args;
+mod bench;
 mod checkpoints;
 mod commands;
 mod config;
@@ -16,6 +17,7 @@ mod curves;
 mod data;
 mod failure;
 mod features;
+mod graph;
 mod models;
 mod output;
 mod picture;

@@ -12,7 +12,7 @@ pub mod sample;
 use crate::args::{Args, Command, Model, Train};
 use crate::output::say_raw;
 use crate::registry::find;
-use crate::{models, train};
+use crate::{bench, graph, models, train};
 use anyhow::Result;
 use clap::CommandFactory;
 
@@ -34,6 +34,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Info(args)) => info::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args),
+        Some(Command::Graph(args)) => graph::run(&args),
         Some(Command::Devices(args)) => {
             devices::run(&args);
             Ok(())
