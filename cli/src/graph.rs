@@ -138,7 +138,7 @@ fn load(what: &str) -> Result<Loaded> {
     let kind = registry::find(what).map_err(|e| e.context(format!("{what}: there is no such file, and")))?;
     let (run, options) = (kind.defaults)()?;
     let (image, classes) = ([1, 28, 28], 10);
-    let setting = Setting { options: &options, image, classes, seed: run.seed };
+    let setting = Setting { options: &options, image, classes, seed: run.seed, train: None };
     Ok(((kind.build)(&setting)?, image, classes))
 }
 

@@ -2,6 +2,7 @@
 
 mod cache;
 mod capture;
+mod chain;
 mod cpu;
 mod fuse;
 #[cfg(feature = "gpu")]

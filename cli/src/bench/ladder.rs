@@ -82,7 +82,7 @@ pub fn run(args: &Bench, signals: &Signals) -> Result<()> {
     let threads = threads(args);
     if !args.json {
         let level = simd::detected().name();
-        say(&format!("{}, {}, {level}", crate::commands::cpu_name(), threads_in_words(threads)));
+        say(&format!("{}, {}, {level}", crate::commands::devices::cpu_name(), threads_in_words(threads)));
     }
     let stopped = || signals.received().is_some();
     let mut limits = Limits::measure(threads, args.json, args.quick, &stopped);
