@@ -123,13 +123,14 @@ fn with_local(mut chain: Chain, plan: &Plan) -> Chain {
     chain
 }
 
-/// The space a map or a reduction runs over, and the axes it reduces.
+/// The space a map or a reduction runs over, and the axes it reduces; none for an empty space, which no block divides.
 fn space(kernel: &Kernel) -> Option<(&Shape, u32)> {
-    match kernel {
-        Kernel::Map(map) => Some((&map.shape, 0)),
-        Kernel::Reduce { shape, axes, .. } => Some((shape, *axes)),
-        _ => None,
-    }
+    let (shape, axes) = match kernel {
+        Kernel::Map(map) => (&map.shape, 0),
+        Kernel::Reduce { shape, axes, .. } => (shape, *axes),
+        _ => return None,
+    };
+    (shape.numel() > 0).then_some((shape, axes))
 }
 
 fn inputs(kernel: &Kernel) -> &[(Operand, DType)] {
