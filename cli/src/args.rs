@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::models::{ae, classifier, dcgan, gan, vae};
-use clap::{Args as Group, Parser, Subcommand};
+use anyhow::Result;
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use gradus::Device;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -171,6 +173,9 @@ checkpoint.safetensors.previous.")]
 pub struct Train {
     #[command(flatten)]
     pub run: RunFlags,
+    /// Where to compute; `gradus devices` says what there is
+    #[arg(long, value_enum, value_name = "DEVICE", default_value = "cpu")]
+    pub device: On,
     /// Folder of the run [default: runs/MODEL, or runs/MODEL-2 … where that is taken]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -189,6 +194,25 @@ pub struct Train {
     /// Print the final figures as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A device by its kind.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum On {
+    /// The processor
+    #[default]
+    Cpu,
+    /// The best graphics card, or the one whose name contains GRADUS_ADAPTER
+    Gpu,
+}
+
+impl On {
+    pub fn open(self) -> Result<Device> {
+        Ok(match self {
+            On::Cpu => Device::cpu(),
+            On::Gpu => Device::gpu()?,
+        })
+    }
 }
 
 /// Flags that are options of the run, too.

@@ -88,6 +88,21 @@ fn devices() {
     say(&format!("threads  {}  (RAYON_NUM_THREADS changes it)", par::threads()));
     let used = simd::level().name();
     say(&format!("simd     {used}, of {}  (GRADUS_SIMD changes it)", names(&simd::available())));
+    let adapters = gradus::Device::adapters();
+    if adapters.is_empty() {
+        say("gpu      none");
+    }
+    for (i, a) in adapters.iter().enumerate() {
+        let used = if i == 0 { "  (the first is used; GRADUS_ADAPTER changes it)" } else { "" };
+        say(&format!("gpu      {}, {}, {}, {}{used}", a.name, a.kind, a.backend, a.driver));
+        say(&format!(
+            "         tensors up to {} MiB, workgroups of {} with {} KiB, {} buffers a kernel",
+            a.max_tensor >> 20,
+            a.workgroup_size,
+            a.workgroup_memory >> 10,
+            a.buffers
+        ));
+    }
 }
 
 /// What Linux calls the processor; elsewhere its architecture.

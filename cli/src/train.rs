@@ -28,6 +28,15 @@ const TEST_BATCH: usize = 500;
 
 /// Trains the model that the flags describe.
 pub fn run(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<()> {
+    let device = args.device.open()?;
+    if !device.is_cpu() && !args.quiet {
+        note(&format!("computing on {device}"));
+    }
+    device.scope(|| run_here(kind, args, flags))
+}
+
+/// As [`run`], on the device of the scope.
+fn run_here(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<()> {
     // From here on, so that a signal while data are read is not lost.
     let signals = Signals::listen()?;
     let existing = match (args.resume, args.force) {
