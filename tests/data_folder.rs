@@ -88,7 +88,7 @@ fn faults_name_the_file() {
         &["20 images of 1x4x4 take more than 319 bytes"],
         &FolderOptions { total_limit: 319, ..options.clone() },
     );
-    fails(&["more than"], &FolderOptions::new(3, usize::MAX, 2));
+    fails(&["cannot be made"], &FolderOptions::new(3, usize::MAX, 2));
     fails(&["cannot be made"], &FolderOptions::new(2, 1, 1));
     fs::create_dir(folder.join("empty")).unwrap();
     fs::read_dir(&folder)

@@ -154,6 +154,11 @@ fn images_and_labels_must_fit_together() {
     assert_eq!((images.image(1), images.labels.as_deref()), (&[5, 6, 7, 8][..], Some(&[0, 300][..])));
     assert_eq!((images.classes.len(), images.classes[300].as_str()), (301, "300"));
     assert_eq!(idx::images(&pixels, None).unwrap().labels, None);
+    for (dims, shape) in [(&[2, 12][..], [2, 1, 1, 12]), (&[2, 3, 2, 2], [2, 3, 2, 2])] {
+        let path = file(&folder, "other", &file_bytes(8, dims, &[7; 24]));
+        let images = idx::images(&path, None).unwrap();
+        assert_eq!([images.count, images.channels, images.height, images.width], shape);
+    }
 
     let bad = |labels: &[u8], fault: &str| {
         let path = file(&folder, "bad-labels", labels);
@@ -169,6 +174,7 @@ fn images_and_labels_must_fit_together() {
     for (bytes, fault) in [
         (file_bytes(9, &[1, 1, 1], &[0]), "not unsigned bytes"),
         (file_bytes(8, &[4], &[0; 4]), "dimensions [4]"),
+        (file_bytes(8, &[1, 1, 1, 1, 1], &[0]), "dimensions [1, 1, 1, 1, 1]"),
         (file_bytes(8, &[3, 0, 2], &[]), "cannot be made of"),
         (file_bytes(8, &[0, u32::MAX, u32::MAX, u32::MAX], &[]), "cannot be made of"),
     ] {

@@ -174,6 +174,12 @@ impl Source for Faulty {
     fn is_labelled(&self) -> bool {
         false
     }
+    fn classes(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn fingerprint(&self) -> u64 {
+        0
+    }
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<Option<u32>> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         assert!(call != self.panics_at, "cosmic ray in image {index}");

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::data::Binarize;
 use crate::models::{ae, classifier, dcgan, gan, vae};
 use anyhow::Result;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -218,14 +219,28 @@ impl On {
 /// Flags that are options of the run, too.
 #[derive(Group, Serialize, Default)]
 pub struct RunFlags {
-    /// What to learn from: digits, digits:COUNT, mnist:FOLDER, images:FOLDER
+    /// What to learn from: digits, digits:COUNT, mnist:FOLDER, cifar:FOLDER, idx:FILE, idx:FILE,LABELS, images:FOLDER
     #[arg(long, value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
-    /// What to be judged by: the test part of such a set [default: that of --data]
-    #[arg(long, value_name = "DATA")]
+    /// What to be judged by: the test part of such a set, or a share of --data such as 0.1 [default: the test part of
+    /// --data]
+    #[arg(long, value_name = "DATA|SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<String>,
+    /// What to be judged by after each epoch, so that the test part is looked at only in the end: a share of --data such
+    /// as 0.1, or another set
+    #[arg(long, value_name = "SHARE|DATA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid: Option<String>,
+    /// What is done to pictures at each visit, drawn anew: flip, shift=PIXELS, or both with a comma
+    #[arg(long, value_name = "LIST")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    augment: Option<String>,
+    /// Black and white of grey: each pixel white with the probability of its value
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binarize: Option<Binarize>,
     /// Times the whole set is gone through
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -246,6 +261,10 @@ pub struct RunFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     channels: Option<usize>,
+    /// Folders whose pictures, resized, take more memory are read anew at each visit [default: 1024]
+    #[arg(long, value_name = "MIB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<u64>,
     /// Steps between two lines of metrics.jsonl
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

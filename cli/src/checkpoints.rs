@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Position {
     /// Steps taken.
     pub step: u64,
+    /// Whether the epoch that ends at this step, if one does, was looked at.
+    pub judged: bool,
     pub loader: LoaderState,
     /// Fingerprint of the data it learns from.
     pub data: u64,
@@ -50,6 +52,7 @@ pub fn save(
     file.put("run.image", format_args!("{c} {h} {w}"));
     file.put("run.classes", shapes.classes);
     file.put("run.step", position.step);
+    file.put("run.judged", position.judged);
     file.put("run.data", position.data);
     file.put_loader("train", position.loader);
     file.save(dir.checkpoint())?;
@@ -59,7 +62,8 @@ pub fn save(
 /// The newest readable checkpoint of a run, if it has any.
 pub fn newest(dir: &RunDir) -> Result<Option<Loaded>> {
     let path = dir.checkpoint();
-    if !path.exists() && !previous(&path).exists() {
+    // A link that leads nowhere is something wrong, not nothing.
+    if [&path, &previous(&path)].iter().all(|p| p.symlink_metadata().is_err()) {
         return Ok(None);
     }
     let (state, fault) = Checkpoint::load_or_previous(&path)?;
@@ -84,6 +88,7 @@ fn interpret(path: PathBuf, state: Checkpoint) -> Result<Loaded> {
         let image = image.try_into().map_err(|_| anyhow!("run.image is not three numbers"))?;
         let position = Position {
             step: state.get("run.step")?,
+            judged: state.get("run.judged")?,
             loader: state.loader("train")?,
             data: state.get("run.data")?,
         };

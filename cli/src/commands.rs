@@ -75,8 +75,10 @@ fn info(args: &Info) -> Result<()> {
     ));
     say(&format!("pictures of {c}x{h}x{w}, {} tensors of {numbers} numbers in all\n", tensors.len()));
     say(&saved.config.to_toml()?);
-    let width = tensors.keys().map(|name| name.chars().count()).max().unwrap_or(0);
-    for (name, tensor) in tensors {
+    // Escaped, because a name with a line break could pass for two.
+    let names: Vec<String> = tensors.keys().map(|name| name.escape_debug().to_string()).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (name, tensor) in names.iter().zip(tensors.values()) {
         say(&format!("{name:width$}  {}  {}", tensor.dtype(), tensor.shape()));
     }
     Ok(())

@@ -1,7 +1,9 @@
 //! The configuration of a run: defaults, then a file, then flags; written out in full beside the results.
 
+use crate::data::Binarize;
 use crate::registry::Kind;
 use anyhow::{Context, Result, anyhow, bail};
+use gradus::data::Augment;
 use gradus::files::read_bounded;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -16,8 +18,14 @@ const LIMIT: u64 = 1 << 20;
 pub struct RunOptions {
     /// The set to learn from.
     pub data: String,
-    /// Another set to be judged by; empty: the test part of `data`.
+    /// Another set to be judged by, or the share of `data` held back for it; empty: the test part of `data`.
     pub test: String,
+    /// What to be judged by while learning: a share of `data`, or another set; empty: the same as in the end.
+    pub valid: String,
+    /// What is done to pictures at each visit.
+    pub augment: String,
+    /// Black and white of grey.
+    pub binarize: Binarize,
     /// Times the whole set is gone through.
     pub epochs: u64,
     /// Pictures of a step.
@@ -28,6 +36,8 @@ pub struct RunOptions {
     pub size: usize,
     /// Channels of pictures from folders.
     pub channels: usize,
+    /// Most MiB that the pictures of a folder may take in memory.
+    pub cache: u64,
     /// Steps between two lines of metrics.
     pub log_every: u64,
 }
@@ -84,16 +94,21 @@ impl Draft {
         let from = path.display().to_string();
         let text = String::from_utf8(read_bounded(path, LIMIT)?)
             .map_err(|e| anyhow!("{from}: is no text: byte {} is not UTF-8", e.utf8_error().valid_up_to()))?;
-        let table = parse(&text, &from)?;
+        self.text(&text, &from)
+    }
+
+    /// Puts the text of such a file over it; `from` says where it is from.
+    pub fn text(self, text: &str, from: &str) -> Result<Draft> {
+        let table = parse(text, from)?;
         if let Some(model) = table.get("model").filter(|m| m.as_str() != Some(self.kind.name)) {
             bail!(
                 "{from}: is for model {model}, not for {:?}: use `gradus train` with that name",
                 self.kind.name
             );
         }
-        let draft = self.overlay(table, &from)?;
+        let draft = self.overlay(table, from)?;
         // So that a wrong type is reported with the name of the file.
-        draft.clone_config(&from)?;
+        draft.clone_config(from)?;
         Ok(draft)
     }
 
@@ -133,11 +148,15 @@ impl RunOptions {
         RunOptions {
             data: "digits".into(),
             test: String::new(),
+            valid: String::new(),
+            augment: String::new(),
+            binarize: Binarize::None,
             epochs,
             batch,
             seed: 1,
             size: 28,
             channels: 1,
+            cache: 1024,
             log_every: 10,
         }
     }
@@ -154,6 +173,10 @@ impl RunOptions {
                 bail!("{name} = {value} is not between 1 and {most}");
             }
         }
+        if self.cache > 1 << 30 {
+            bail!("cache = {} is not between 0 and {}", self.cache, 1 << 30);
+        }
+        let _: Augment = self.augment.parse()?;
         if !matches!(self.channels, 1 | 3) {
             bail!("channels = {} is neither 1 (grey) nor 3 (colour)", self.channels);
         }

@@ -49,12 +49,12 @@ impl Progress {
             bar.set_message(self.message(step));
             bar.set_position(step);
         } else if self.last_line.elapsed() >= INTERVAL {
-            self.line(step, epoch, &Vec::new());
+            self.line(step, epoch, &[]);
         }
     }
 
     /// After the last step of an epoch, with what was measured then.
-    pub fn epoch(&mut self, step: u64, epoch: u64, figures: &Figures) {
+    pub fn epoch(&mut self, step: u64, epoch: u64, figures: &[(String, f64)]) {
         match &self.bar {
             Some(bar) if !figures.is_empty() => {
                 bar.suspend(|| note(&format!("epoch {epoch}/{}  {}", self.epochs, list(figures))));
@@ -64,7 +64,7 @@ impl Progress {
         }
     }
 
-    fn line(&mut self, step: u64, epoch: u64, figures: &Figures) {
+    fn line(&mut self, step: u64, epoch: u64, figures: &[(String, f64)]) {
         self.last_line = Instant::now();
         if !self.quiet {
             let measured = if figures.is_empty() { String::new() } else { format!("  {}", list(figures)) };
@@ -90,6 +90,6 @@ impl Progress {
 }
 
 /// `name value` for each figure.
-pub fn list(figures: &Figures) -> String {
-    figures.iter().map(|(name, v)| format!("{name} {v:.4}")).collect::<Vec<_>>().join("  ")
+pub fn list(figures: &[(impl AsRef<str>, f64)]) -> String {
+    figures.iter().map(|(name, v)| format!("{} {v:.4}", name.as_ref())).collect::<Vec<_>>().join("  ")
 }

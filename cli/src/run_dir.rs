@@ -35,9 +35,6 @@ pub enum Existing {
 impl RunDir {
     /// Takes the folder `path`, making it where needed.
     pub fn take(path: PathBuf, existing: Existing) -> Result<RunDir> {
-        if existing == Existing::Resume && !path.join("config.toml").is_file() {
-            bail!("{}: has no config.toml, so there is no run to resume; leave out --resume", path.display());
-        }
         fs::create_dir_all(&path).with_context(|| format!("{}: cannot make the folder", path.display()))?;
         let lock = Lock::take(path.join("lock"))?;
         let dir = RunDir { path, _lock: lock };

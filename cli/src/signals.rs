@@ -12,6 +12,7 @@ const SIGNALS: &[i32] = &[SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
 const SIGNALS: &[i32] = &[SIGINT, SIGTERM];
 
 /// Remembers the signal that came.
+#[derive(Clone)]
 pub struct Signals(Arc<AtomicUsize>);
 
 impl Signals {

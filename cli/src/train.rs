@@ -2,8 +2,8 @@
 
 use crate::args::Train;
 use crate::checkpoints::{self, Position, Shapes};
-use crate::config::{Config, Draft, RunOptions, differences};
-use crate::data::{self, Data};
+use crate::config::{Config, Draft, differences};
+use crate::data::{self, Binarize, Data, Set, UntilSignal};
 use crate::failure::Failure;
 use crate::output::{clock, note, say, say_raw};
 use crate::picture::Pictures;
@@ -11,8 +11,8 @@ use crate::progress::{Progress, list};
 use crate::registry::{self, Kind, Setting};
 use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
-use anyhow::{Context, Result, bail};
-use gradus::data::{Images, Loader, LoaderOptions, LoaderState};
+use anyhow::{Context, Result, anyhow, bail};
+use gradus::data::{Loader, LoaderOptions, LoaderState};
 use gradus::train::{Figures, Stepped, Trainable, step_checked};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ fn run_here(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result
     };
     let path = args.out.clone().unwrap_or_else(|| default_path(kind.name, existing));
     let config = match existing {
-        Existing::Resume => resumed_config(kind, &path.join("config.toml"), args, flags)?,
+        Existing::Resume => resumed_config(kind, &path, args, flags)?,
         _ => {
             let draft = Draft::new(kind)?;
             let draft = match &args.config {
@@ -63,13 +63,25 @@ fn run_here(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result
     session.report(args.json)
 }
 
-/// The configuration of the run that goes on. Only what does not change its course may differ: how long it is.
-fn resumed_config(kind: &'static Kind, file: &Path, args: &Train, flags: &impl Serialize) -> Result<Config> {
-    if !file.is_file() {
-        bail!("{}: is not there, so there is no run to resume; leave out --resume", file.display());
-    }
-    let old = Draft::new(kind)?.file(file)?.finish("config")?;
-    let new = Draft::new(kind)?.file(file)?.flags(&args.run, flags)?.finish("flags")?;
+/// The configuration of the run in `folder` that goes on: that of its file, or where only a checkpoint lies there, of
+/// that. Only what does not change its course may differ: how long it is.
+fn resumed_config(
+    kind: &'static Kind,
+    folder: &Path,
+    args: &Train,
+    flags: &impl Serialize,
+) -> Result<Config> {
+    let (file, checkpoint) = (folder.join("config.toml"), folder.join("checkpoint.safetensors"));
+    let draft = || match () {
+        () if file.is_file() => Draft::new(kind)?.file(&file),
+        () if checkpoint.is_file() => {
+            let saved = checkpoints::open(&checkpoint)?;
+            Draft::new(kind)?.text(&saved.config.to_toml()?, &checkpoint.display().to_string())
+        }
+        () => bail!("{}: is not there, so there is no run to resume; leave out --resume", file.display()),
+    };
+    let old = draft()?.finish("config")?;
+    let new = draft()?.flags(&args.run, flags)?.finish("flags")?;
     let changed = changes(&old, &new)?;
     if !changed.is_empty() {
         bail!(
@@ -94,17 +106,20 @@ struct Session {
     shapes: Shapes,
     model: Box<dyn Trainable>,
     loader: Loader,
-    /// Goes through the pictures to be judged by, in their order.
+    /// Go through the pictures to be judged by, in their order: those for each epoch, if there are any, and the others.
+    valid: Option<Loader>,
     test: Option<Loader>,
     dir: RunDir,
     metrics: Metrics,
     progress: Progress,
     signals: Signals,
     step: u64,
+    /// Whether the epoch that ends at this step, if one does, was looked at.
+    judged: bool,
     /// Losses of the last step.
     losses: Figures,
     /// Figures of the last epoch's end.
-    measured: Figures,
+    measured: Vec<(String, f64)>,
     /// The last epoch's pictures, and their file.
     grid: Option<(Pictures, PathBuf)>,
     /// Of earlier sessions.
@@ -122,13 +137,12 @@ impl Session {
         path: PathBuf,
         existing: Existing,
     ) -> Result<Session> {
-        let Data { train, test } = load_data(&config.run)?;
-        let data = data::fingerprint(&train);
-        let (image, classes) = ([train.channels, train.height, train.width], train.classes.len());
+        let Data { train, valid, test } = data::load(&config.run)?;
+        let data = train.fingerprint();
+        let (image, classes) = (train.shape(), train.classes().len());
         let setting = Setting { options: &config.options, image, classes, seed: config.run.seed };
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
         let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
-        options.pixels = model.pixels();
         let in_order = LoaderOptions {
             batch: TEST_BATCH,
             shuffle: false,
@@ -136,14 +150,21 @@ impl Session {
             pixels: model.test_pixels(),
             ..options.clone()
         };
-        let test = test.map(|images| Loader::new(Arc::new(images), in_order)).transpose()?;
+        let judge = |set: Option<Set>| {
+            let set = set.map(|set| Arc::new(UntilSignal { set, signals: signals.clone() }));
+            set.map(|set| Loader::new(set, in_order.clone())).transpose()
+        };
+        let (valid, test) = (judge(valid)?, judge(test)?);
+        options.pixels = model.pixels();
+        options.augment = config.run.augment.parse()?;
+        options.binarize = config.run.binarize == Binarize::Dynamic;
         let name = config.run.data.clone();
-        let mut loader = Loader::new(Arc::new(train), options).with_context(|| format!("data {name:?}"))?;
+        let mut loader = Loader::new(train, options).with_context(|| format!("data {name:?}"))?;
         // Only now, when nothing about the data or the options can be wrong any more.
         let dir = RunDir::take(path, existing)?;
         let text = config.to_toml()?;
         gradus::files::write_atomic(&dir.config(), |w| w.write_all(text.as_bytes()))?;
-        let mut step = 0;
+        let (mut step, mut judged) = (0, true);
         if let Some(saved) = checkpoints::newest(&dir)? {
             let from = saved.path.display().to_string();
             if saved.position.data != data {
@@ -155,7 +176,7 @@ impl Session {
             }
             saved.restore(model.as_mut())?;
             loader.resume(saved.position.loader).with_context(|| from)?;
-            step = saved.position.step;
+            (step, judged) = (saved.position.step, saved.position.judged);
         }
         let (metrics, seconds) = Metrics::open(dir.metrics(), step)?;
         let steps = config.run.epochs * loader.batches_per_epoch() as u64;
@@ -166,14 +187,16 @@ impl Session {
             shapes: Shapes { image, classes },
             model,
             loader,
+            valid,
             test,
             dir,
             metrics,
             progress,
             signals,
             step,
+            judged,
             losses: Figures::new(),
-            measured: Figures::new(),
+            measured: Vec::new(),
             grid: None,
             seconds,
             start: Instant::now(),
@@ -207,11 +230,17 @@ impl Session {
     fn run(&mut self) -> Result<()> {
         let per_epoch = self.loader.batches_per_epoch() as u64;
         let steps = self.config.run.epochs * per_epoch;
+        if !self.judged {
+            self.end_of_epoch(self.step.div_ceil(per_epoch))?;
+        }
         while self.step < steps {
             if let Some(signal) = self.signals.received() {
                 return self.stop(signal);
             }
-            let batch = self.loader.next_batch()?;
+            let batch = match self.loader.next_batch() {
+                Ok(batch) => batch,
+                Err(e) => return Err(self.unreadable(e.into())),
+            };
             match step_checked(self.model.as_mut(), &batch)? {
                 Stepped::Learned(figures) => self.losses = figures,
                 Stepped::Diverged { figure, value, cause } => {
@@ -226,6 +255,7 @@ impl Session {
                 self.log(epoch, &figures)?;
             }
             if self.step.is_multiple_of(per_epoch) {
+                self.judged = false;
                 self.end_of_epoch(epoch)?;
             }
         }
@@ -239,28 +269,67 @@ impl Session {
             pictures.write_png(&path)?;
             self.grid = Some((pictures, path));
         }
-        if let Some(test) = &mut self.test {
-            test.resume(LoaderState::default())?;
-            self.measured = self.model.evaluate(test)?;
+        let before = self.model.state()?;
+        if let Err(e) = self.judge(epoch) {
+            // So that what is saved goes on with the whole evaluation.
+            self.model.load(&before)?;
+            return match self.signals.received() {
+                Some(signal) => self.stop(signal),
+                None => Err(self.unreadable(e)),
+            };
+        }
+        self.judged = true;
+        if !self.measured.is_empty() {
             let figures = self.measured.clone();
-            if !figures.is_empty() {
-                self.log(epoch, &figures)?;
-            }
+            self.log(epoch, &figures)?;
         }
         self.save()?;
         self.progress.epoch(self.step, epoch, &self.measured);
         Ok(())
     }
 
+    /// Measures the model: on the pictures for each epoch, and on those for testing in the end or where there are no
+    /// others.
+    fn judge(&mut self, epoch: u64) -> Result<()> {
+        self.measured.clear();
+        if let Some(valid) = &mut self.valid {
+            valid.resume(LoaderState::default())?;
+            let figures = self.model.evaluate(valid)?.into_iter();
+            let name = |name: &str| format!("valid_{}", name.strip_prefix("test_").unwrap_or(name));
+            self.measured.extend(figures.map(|(n, v)| (name(n), v)));
+            if epoch < self.config.run.epochs {
+                return Ok(());
+            }
+        }
+        if let Some(test) = &mut self.test {
+            test.resume(LoaderState::default())?;
+            let figures = self.model.evaluate(test)?.into_iter();
+            self.measured.extend(figures.map(|(n, v)| (n.to_string(), v)));
+        }
+        Ok(())
+    }
+
+    /// Training ends here because pictures cannot be read: what was learned so far is saved.
+    fn unreadable(&mut self, why: anyhow::Error) -> anyhow::Error {
+        match self.save() {
+            Ok(()) => {
+                let (step, path) = (self.step, self.dir.checkpoint());
+                let why = crate::failure::chain(&why);
+                anyhow!("{why}; step {step} is saved in {}; --resume goes on", path.display())
+            }
+            Err(e) => e.context(crate::failure::chain(&why)),
+        }
+    }
+
     fn seconds(&self) -> f64 {
         self.seconds + self.start.elapsed().as_secs_f64()
     }
 
-    fn log(&mut self, epoch: u64, figures: &Figures) -> Result<()> {
+    fn log(&mut self, epoch: u64, figures: &[(impl ToString, f64)]) -> Result<()> {
         let mut line = Map::new();
         line.insert("step".into(), self.step.into());
         line.insert("epoch".into(), epoch.into());
-        line.extend(figures.iter().map(|(name, v)| ((*name).to_string(), Value::from(*v))));
+        line.extend(figures.iter().map(|(name, v)| (name.to_string(), Value::from(*v))));
         line.insert("seconds".into(), ((self.seconds() * 1e3).round() / 1e3).into());
         self.metrics.write(&line)
     }
@@ -271,7 +340,8 @@ impl Session {
             return Err(self.diverged(&what));
         }
         self.metrics.sync()?;
-        let position = Position { step: self.step, loader: self.loader.state(), data: self.data };
+        let (step, judged) = (self.step, self.judged);
+        let position = Position { step, judged, loader: self.loader.state(), data: self.data };
         checkpoints::save(&self.dir, &self.config, &self.shapes, &position, state)
     }
 
@@ -307,8 +377,8 @@ impl Session {
             line.insert("steps".into(), self.step.into());
             line.insert("epochs".into(), self.config.run.epochs.into());
             line.insert("seconds".into(), seconds.into());
-            let figures = self.losses.iter().chain(&self.measured);
-            line.extend(figures.map(|(name, v)| ((*name).to_string(), Value::from(*v))));
+            line.extend(self.losses.iter().map(|(name, v)| ((*name).to_string(), Value::from(*v))));
+            line.extend(self.measured.iter().map(|(name, v)| (name.clone(), Value::from(*v))));
             line.insert("checkpoint".into(), checkpoint.display().to_string().into());
             if let Some((_, grid)) = &self.grid {
                 line.insert("pictures".into(), grid.display().to_string().into());
@@ -323,8 +393,9 @@ impl Session {
             let columns = console::Term::stdout().size().1.into();
             say_raw(&format!("\n{}", pictures.preview(columns, std::env::var_os("NO_COLOR").is_none())));
         }
-        let figures = self.losses.iter().chain(&self.measured).copied().collect();
-        say(&format!("{model}: {} steps in {}  {}", self.step, clock(seconds), list(&figures)));
+        let (losses, measured) = (list(&self.losses), list(&self.measured));
+        let figures = format!("{losses}  {measured}");
+        say(&format!("{model}: {} steps in {}  {}", self.step, clock(seconds), figures.trim()));
         if let Some((_, grid)) = &self.grid {
             say(&format!("pictures    {}", grid.display()));
         }
@@ -334,28 +405,4 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// The sets that the options name, of pictures that fit together.
-fn load_data(run: &RunOptions) -> Result<Data> {
-    let load = |name: &str| data::load(name, run.seed, run.size, run.channels);
-    let mut data = load(&run.data)?;
-    if !run.test.is_empty() {
-        let other = load(&run.test)?;
-        let test = other.test.unwrap_or(other.train);
-        let shape = |i: &Images| [i.channels, i.height, i.width];
-        if shape(&test) != shape(&data.train) || test.classes.len() != data.train.classes.len() {
-            bail!(
-                "test {:?} has {:?} pictures of {} classes, data {:?} has {:?} of {}",
-                run.test,
-                shape(&test),
-                test.classes.len(),
-                run.data,
-                shape(&data.train),
-                data.train.classes.len()
-            );
-        }
-        data.test = Some(test);
-    }
-    Ok(data)
 }

@@ -36,12 +36,12 @@ fn keep_previous(path: &Path) -> io::Result<()> {
         _ => {}
     }
     // A second name costs nothing; some file systems have none, and there the file is copied.
-    fs::hard_link(&old, &temporary).or_else(|_| fs::copy(&old, &temporary).map(|_| ()))?;
-    fs::rename(&temporary, &kept)?;
-    // Between two names of one file a rename does nothing, and leaves both.
+    let made = fs::hard_link(&old, &temporary).or_else(|_| fs::copy(&old, &temporary).map(|_| ()));
+    let renamed = made.and_then(|()| fs::rename(&temporary, &kept));
+    // What is left of a failure; and between two names of one file a rename does nothing, and leaves both.
     match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
+        Err(e) if e.kind() != ErrorKind::NotFound => renamed.and(Err(e)),
+        _ => renamed,
     }
 }
 

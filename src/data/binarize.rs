@@ -4,7 +4,10 @@
 //! (Salakhutdinov & Murray 2008; Burda et al. 2016 redraw). [`sbin`] is a fixed draw that anyone can repeat in ten
 //! lines of any language; [`redrawn`] is for drawing anew.
 
-use super::{Images, SplitMix64};
+use super::source::mix;
+use super::{Images, Source, SplitMix64};
+use crate::Result;
+use std::sync::Arc;
 
 /// The seed of [`sbin`].
 pub const SBIN_SEED: u64 = 20240229;
@@ -26,6 +29,69 @@ pub fn sbin(pixels: &[u8], first: u64) -> impl Iterator<Item = bool> + '_ {
 pub fn redrawn<'a>(pixels: &'a [u8], key: &[u64]) -> impl Iterator<Item = bool> + use<'a> {
     let mut rng = SplitMix64::keyed(key);
     pixels.iter().map(move |&v| bit(rng.draw(), v))
+}
+
+/// Makes the bits of [`redrawn`] 0 and 255 in place of the values.
+pub fn redraw(pixels: &mut [u8], key: &[u64]) {
+    let mut rng = SplitMix64::keyed(key);
+    pixels.iter_mut().for_each(|v| *v = if bit(rng.draw(), *v) { 255 } else { 0 });
+}
+
+/// [`sbin`] of a set, as pictures of 0 and 255, made as they are read.
+pub struct Sbin {
+    source: Arc<dyn Source>,
+    first_image: u64,
+}
+
+impl Sbin {
+    /// The set whose first picture has the number `first_image`.
+    pub fn new(source: Arc<dyn Source>, first_image: u64) -> Sbin {
+        Sbin { source, first_image }
+    }
+
+    fn binarize(&self, index: u64, picture: &mut [u8]) {
+        let first = (self.first_image + index) * picture.len() as u64;
+        for (v, k) in picture.iter_mut().zip(first..) {
+            *v = if bit(SplitMix64::output(SBIN_SEED, k), *v) { 255 } else { 0 };
+        }
+    }
+}
+
+impl Source for Sbin {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.source.shape()
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.source.is_labelled()
+    }
+
+    fn classes(&self) -> Vec<String> {
+        self.source.classes()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        mix(mix(self.source.fingerprint(), SBIN_SEED), self.first_image)
+    }
+
+    fn read(&self, index: usize, pixels: &mut [u8]) -> Result<Option<u32>> {
+        let label = self.source.read(index, pixels)?;
+        self.binarize(index as u64, pixels);
+        Ok(label)
+    }
+
+    fn read_batch(&self, indices: &[u32], pixels: &mut [u8]) -> Result<Option<Vec<u32>>> {
+        let labels = self.source.read_batch(indices, pixels)?;
+        let each = self.shape().iter().product::<usize>().max(1);
+        for (&index, picture) in indices.iter().zip(pixels.chunks_exact_mut(each)) {
+            self.binarize(u64::from(index), picture);
+        }
+        Ok(labels)
+    }
 }
 
 /// [`sbin`] of a set whose first picture has the number `first_image`, as pictures of 0 and 255.

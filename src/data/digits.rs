@@ -9,6 +9,7 @@
 //! Picture `i` of a seed is a function of (seed, i) alone: a set of 100 pictures begins one of 1,000.
 
 use super::glyphs::{GLYPHS, POINTS, Path};
+use super::source::mix;
 use super::{Images, Source, SplitMix64};
 use crate::Result;
 use gradus_kernels::par;
@@ -99,7 +100,7 @@ impl Digits {
             width: SIDE,
             pixels,
             labels: Some(labels),
-            classes: (0..10).map(|d| d.to_string()).collect(),
+            classes: self.classes(),
         }
     }
 }
@@ -122,6 +123,14 @@ impl Source for Digits {
 
     fn is_labelled(&self) -> bool {
         true
+    }
+
+    fn classes(&self) -> Vec<String> {
+        (0..10).map(|d| d.to_string()).collect()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        [self.first, self.count as u64].into_iter().fold(self.seed, mix)
     }
 }
 

@@ -174,7 +174,7 @@ fn elements(code: u8, raw: Vec<u8>) -> Elements {
     }
 }
 
-/// Reads a set of pictures: an IDX file of u8 with dimensions `[count, height, width]` or
+/// Reads a set of pictures: an IDX file of u8 with dimensions `[count, width]`, `[count, height, width]` or
 /// `[count, channels, height, width]`, and, if given, one of `count` labels (any integer type, from 0). Classes
 /// are named by their numbers.
 ///
@@ -186,6 +186,7 @@ pub fn images(pixels: &Path, labels: Option<&Path>) -> Result<Images> {
         return Err(Error::file(pixels, "does not hold images: its elements are not unsigned bytes"));
     };
     let shape = match dims[..] {
+        [n, w] => [n, 1, 1, w],
         [n, h, w] => [n, 1, h, w],
         [n, c, h, w] => [n, c, h, w],
         _ => {

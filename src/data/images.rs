@@ -1,5 +1,7 @@
-//! A set of pictures in memory, and the trait through which a loader reads any set.
+//! A set of pictures in memory.
 
+use super::Source;
+use super::source::{mix, mix_bytes};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -116,29 +118,6 @@ pub struct Split {
     pub test: Images,
 }
 
-/// A set of pictures of one size that can be read one by one, from any thread, in any order.
-pub trait Source: Send + Sync {
-    /// How many pictures.
-    fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Channels, height and width.
-    fn shape(&self) -> [usize; 3];
-
-    /// Whether every picture has a label; otherwise none has.
-    fn is_labelled(&self) -> bool;
-
-    /// Writes picture `index` to `pixels` (channels x height x width bytes) and returns its label.
-    ///
-    /// # Errors
-    /// When the picture cannot be read.
-    fn read(&self, index: usize, pixels: &mut [u8]) -> Result<Option<u32>>;
-}
-
 impl Source for Images {
     fn len(&self) -> usize {
         self.count
@@ -150,6 +129,15 @@ impl Source for Images {
 
     fn is_labelled(&self) -> bool {
         self.labels.is_some()
+    }
+
+    fn classes(&self) -> Vec<String> {
+        self.classes.clone()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let hash = mix_bytes(self.count as u64, &self.pixels);
+        self.labels.iter().flatten().fold(hash, |h, &l| mix(h, u64::from(l)))
     }
 
     fn read(&self, index: usize, pixels: &mut [u8]) -> Result<Option<u32>> {

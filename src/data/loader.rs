@@ -1,6 +1,6 @@
 //! Batches in an order of their own each epoch, made ready ahead of time.
 
-use super::{Source, SplitMix64, binarize, panic_message};
+use super::{Augment, Source, SplitMix64, binarize, panic_message};
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,6 +44,11 @@ pub struct LoaderOptions {
     pub shuffle: bool,
     /// Leave out the last pictures of an epoch if they do not fill a batch.
     pub drop_last: bool,
+    /// What is done to the bytes first.
+    pub augment: Augment,
+    /// Whether each byte then becomes 255 or 0, drawn anew at each visit: [`binarize::redrawn`]. With [`Pixels::Unit`]
+    /// the same as [`Pixels::Binarised`]; for models that want their numbers in another range.
+    pub binarize: bool,
     /// What becomes of the bytes.
     pub pixels: Pixels,
     /// How many batches a thread makes ready ahead of time; 0: none, each is made when asked for.
@@ -53,7 +58,16 @@ pub struct LoaderOptions {
 impl LoaderOptions {
     /// Shuffled full batches from 0 to 1, two of them made ahead.
     pub fn new(batch: usize, seed: u64) -> LoaderOptions {
-        LoaderOptions { batch, seed, shuffle: true, drop_last: true, pixels: Pixels::Unit, prefetch: 2 }
+        LoaderOptions {
+            batch,
+            seed,
+            shuffle: true,
+            drop_last: true,
+            augment: Augment::default(),
+            binarize: false,
+            pixels: Pixels::Unit,
+            prefetch: 2,
+        }
     }
 }
 
@@ -114,7 +128,8 @@ impl Loader {
     /// A loader at the beginning of the first epoch.
     ///
     /// # Errors
-    /// When the set is empty or has 2^32 pictures or more, the batch is 0, or larger than the set with `drop_last`.
+    /// When the set is empty or has 2^32 pictures or more, the batch is 0, or larger than the set with `drop_last`, or
+    /// the augmentation moves pictures by all of their height or width.
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions) -> Result<Loader> {
         let (len, batch) = (source.len(), options.batch);
         if len == 0 || u32::try_from(len).is_err() {
@@ -122,6 +137,12 @@ impl Loader {
         }
         if batch == 0 || options.drop_last && batch > len {
             return Err(Error::Data(format!("{len} images do not make a batch of {batch}")));
+        }
+        let (shift, [_, height, width]) = (options.augment.shift, source.shape());
+        if shift > 0 && shift >= height.min(width) {
+            return Err(Error::Data(format!(
+                "images of {height}x{width} cannot be shifted by {shift} pixels"
+            )));
         }
         Ok(Loader { source, options, state: LoaderState::default(), maker: None })
     }
@@ -206,11 +227,12 @@ fn advance(state: LoaderState, len: usize, options: &LoaderOptions) -> LoaderSta
 
 impl Maker {
     fn new(source: &Arc<dyn Source>, options: &LoaderOptions, state: LoaderState) -> Maker {
-        let cursor = || Cursor { source: source.clone(), options: options.clone(), state, order: None };
+        let (source, options) = (source.clone(), options.clone());
+        let cursor = Cursor { source, options, state, order: None, bytes: Vec::new() };
         // Where threads cannot be had, as on wasm32, batches are made when asked for.
-        match options.prefetch.checked_sub(1).and_then(|ahead| Worker::spawn(cursor(), ahead)) {
-            Some(worker) => Maker::Thread(worker),
-            None => Maker::Here(cursor()),
+        match cursor.options.prefetch.checked_sub(1) {
+            Some(ahead) => Worker::spawn(&cursor, ahead).map_or(Maker::Here(cursor), Maker::Thread),
+            None => Maker::Here(cursor),
         }
     }
 }
@@ -219,12 +241,15 @@ impl Maker {
 type Made = Result<(Batch, LoaderState)>;
 
 /// Makes batch after batch.
+#[derive(Clone)]
 struct Cursor {
     source: Arc<dyn Source>,
     options: LoaderOptions,
     state: LoaderState,
     /// The order of an epoch.
     order: Option<(u64, Vec<u32>)>,
+    /// The pictures of a batch before they become numbers.
+    bytes: Vec<u8>,
 }
 
 impl Cursor {
@@ -253,15 +278,16 @@ impl Cursor {
 
         let [channels, height, width] = self.source.shape();
         let each = channels * height * width;
-        let mut labels = self.source.is_labelled().then(|| Vec::with_capacity(indices.len()));
-        let mut pixels = Vec::with_capacity(indices.len() * each);
-        let mut bytes = vec![0; each];
-        for &index in &indices {
-            let label = self.source.read(index as usize, &mut bytes)?;
-            if let Some(labels) = &mut labels {
-                labels.push(label.ok_or_else(|| Error::Data(format!("image {index} has no label")))?);
+        self.bytes.resize(indices.len() * each, 0);
+        let labels = self.source.read_batch(&indices, &mut self.bytes)?;
+        let mut pixels = Vec::with_capacity(self.bytes.len());
+        for (&index, picture) in indices.iter().zip(self.bytes.chunks_exact_mut(each)) {
+            let key = [self.options.seed, epoch, u64::from(index)];
+            self.options.augment.apply(picture, [channels, height, width], key);
+            if self.options.binarize {
+                binarize::redraw(picture, &key);
             }
-            self.options.pixels.convert(&bytes, [self.options.seed, epoch, u64::from(index)], &mut pixels);
+            self.options.pixels.convert(picture, key, &mut pixels);
         }
         let shape = [indices.len(), channels, height, width];
         let after = advance(LoaderState { epoch, position: range.end }, len, &self.options);
@@ -306,9 +332,7 @@ fn permutation(len: usize, seed: u64, epoch: u64) -> Vec<u32> {
     const ORDER: u64 = u64::MAX;
     let mut rng = SplitMix64::keyed(&[seed, epoch, ORDER]);
     let mut order: Vec<u32> = (0..len as u32).collect();
-    for i in (1..len).rev() {
-        order.swap(i, rng.below(i as u64 + 1) as usize);
-    }
+    rng.shuffle(&mut order);
     order
 }
 
@@ -321,7 +345,8 @@ struct Worker {
 
 impl Worker {
     /// Starts the thread; `ahead` batches wait in the channel and one more in its hand.
-    fn spawn(mut cursor: Cursor, ahead: usize) -> Option<Worker> {
+    fn spawn(cursor: &Cursor, ahead: usize) -> Option<Worker> {
+        let mut cursor = cursor.clone();
         let (sender, receiver) = sync_channel(ahead);
         let run = move || {
             loop {

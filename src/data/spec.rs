@@ -1,6 +1,6 @@
 //! Data sets by name.
 
-use super::{Digits, Split, idx};
+use super::{Digits, Split, cifar, idx};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -11,7 +11,8 @@ const TEST: u64 = 1 << 32;
 ///
 /// * `digits`: 60,000 [`Digits`] of the seed to learn from and 10,000 others for testing;
 /// * `digits:N`: N of them, and a sixth of N (at least one) for testing;
-/// * `mnist:FOLDER`: [`idx::mnist`], whatever the seed.
+/// * `mnist:FOLDER`: [`idx::mnist`], whatever the seed;
+/// * `cifar:FOLDER`: [`cifar::cifar10`], whatever the seed.
 ///
 /// ```
 /// let split = gradus::data::open("digits:600", 1)?;
@@ -29,12 +30,14 @@ pub fn open(name: &str, seed: u64) -> Result<Split> {
     match name.split_once(':') {
         None if name == "digits" => Ok(digits(60_000, 10_000)),
         Some(("mnist", folder)) if !folder.is_empty() => idx::mnist(Path::new(folder)),
+        Some(("cifar", folder)) if !folder.is_empty() => cifar::cifar10(Path::new(folder)),
         Some(("digits", count)) => match count.parse() {
             Ok(n @ 1..=10_000_000) => Ok(digits(n, (n / 6).max(1))),
             _ => Err(Error::Data(format!("data {name:?}: the count must be a number from 1 to 10000000"))),
         },
         _ => {
-            Err(Error::Data(format!("data {name:?} are not known: try digits, digits:COUNT or mnist:FOLDER")))
+            let names = "digits, digits:COUNT, mnist:FOLDER or cifar:FOLDER";
+            Err(Error::Data(format!("data {name:?} are not known: try {names}")))
         }
     }
 }

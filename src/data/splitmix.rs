@@ -63,6 +63,13 @@ impl SplitMix64 {
         (product >> 64) as u64
     }
 
+    /// Puts a list in a uniformly random order (Fisher & Yates).
+    pub(super) fn shuffle(&mut self, list: &mut [u32]) {
+        for i in (1..list.len()).rev() {
+            list.swap(i, self.below(i as u64 + 1) as usize);
+        }
+    }
+
     /// Two independent standard normal numbers (Box & Muller 1958).
     pub(super) fn normal_pair(&mut self) -> [f64; 2] {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();

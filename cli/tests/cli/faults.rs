@@ -24,7 +24,7 @@ fn wrong_values_name_the_option() {
     for (args, parts) in [
         (
             &["--data", "mnits:x"][..],
-            &["\"mnits:x\"", "digits, digits:COUNT, mnist:FOLDER, images:FOLDER"][..],
+            &["\"mnits:x\"", "digits, digits:COUNT, mnist:FOLDER, cifar:FOLDER"][..],
         ),
         (&["--data", "digits:0"], &["digits:0", "1 to 10000000"]),
         (&["--data", "digits:x"], &["digits:x", "number"]),
@@ -165,13 +165,99 @@ fn broken_checkpoints_name_the_file() {
     assert!(stdout(&output).contains("12 steps"));
 }
 
+/// Runs the command with at most 4 GiB of address space, so that memory taken on a file's word would be seen.
+#[cfg(target_os = "linux")]
+fn bounded(folder: &Folder, args: &[&str]) -> std::process::Output {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -v 4194304 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_gradus")]).args(args);
+    shell.current_dir(folder.join("")).stdin(std::process::Stdio::null()).output().unwrap()
+}
+
+/// A pipe, an endless device, links in a circle and a terabyte that takes no space, in the place of every kind of file
+/// that is read: each ends in an error that names it, without waiting and without memory.
+#[test]
+#[cfg(target_os = "linux")]
+fn odd_files_end_in_a_named_error_wherever_they_are() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    ok(folder.train(&["--epochs", "1", "--out", "run"]));
+    fs::remove_file(folder.join("run/checkpoint.safetensors")).unwrap();
+    fs::create_dir(folder.join("mnist")).unwrap();
+    folder.write("mnist/train-labels-idx1-ubyte", [0, 0, 8, 1, 0, 0, 0, 1, 7]);
+    let places = [
+        ("file", &["train", "gan", "--config", "file", "--out", "x"][..]),
+        ("file", &["info", "file"]),
+        ("file", &["sample", "file", "--out", "x.png"]),
+        ("run/checkpoint.safetensors", &["train", "gan", "--resume", "--out", "run"]),
+        ("images/a/1.png", &["train", "gan", "--data", "images:images", "--out", "x"]),
+        ("mnist/train-images-idx3-ubyte", &["train", "gan", "--data", "mnist:mnist", "--out", "x"]),
+        ("cifar/data_batch_1.bin", &["train", "gan", "--data", "cifar:cifar", "--out", "x"]),
+        ("file", &["train", "gan", "--data", "idx:file", "--out", "x"]),
+    ];
+    for (place, args) in places {
+        let path = folder.join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        fails(&bounded(&folder, args), 1, &[place, "is a pipe"]);
+        fs::remove_file(&path).unwrap();
+        symlink("/dev/zero", &path).unwrap();
+        fails(&bounded(&folder, args), 1, &[place, "is a device"]);
+        fs::remove_file(&path).unwrap();
+        symlink(path.file_name().unwrap(), &path).unwrap();
+        fails(&bounded(&folder, args), 1, &[place, "symbolic link"]);
+        fs::remove_file(&path).unwrap();
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        fails(&bounded(&folder, args), 1, &[place, "1099511627776 bytes, more than the limit"]);
+        // A sparse file that is not too long for its kind is not taken at its word either.
+        fs::File::create(&path).unwrap().set_len(60 << 20).unwrap();
+        fails(&bounded(&folder, args), 1, &[place]);
+        fs::remove_file(&path).unwrap();
+        assert!(!folder.join("x").exists() && !folder.join("x.png").exists());
+    }
+}
+
+/// Names from outside are shown, not obeyed: no control character reaches the terminal, JSON stays JSON, and a slash in
+/// the name of a tensor is no path.
 #[test]
 #[cfg(unix)]
-fn pipes_and_devices_do_not_block() {
+fn hostile_names_are_only_names() {
     let folder = Folder::new();
-    let made = std::process::Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap();
-    assert!(made.success());
-    fails(&folder.run(&["train", "gan", "--config", "pipe"]), 1, &["pipe", "is a pipe"]);
-    fails(&folder.run(&["train", "gan", "--config", "/dev/zero"]), 1, &["/dev/zero", "is a device"]);
-    fails(&folder.run(&["sample", "pipe"]), 1, &["pipe", "is a pipe"]);
+    let name = "run \u{1b}[2J<script>\n'\"";
+    ok(folder.train(&["--epochs", "1", "--out", name]));
+    let clean = |output: &std::process::Output| {
+        for text in [stdout(output), crate::common::stderr(output)] {
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
+    };
+    let again = folder.train(&["--epochs", "1", "--out", name]);
+    fails(&again, 1, &["holds a run already"]);
+    clean(&again);
+    let train = ok(folder.train(&["--epochs", "2", "--out", name, "--resume", "--json"]));
+    clean(&train);
+    let figures: serde_json::Value = serde_json::from_str(&stdout(&train)).unwrap();
+    assert_eq!(figures["checkpoint"], format!("{name}/checkpoint.safetensors"));
+
+    let mut state =
+        gradus::checkpoint::Checkpoint::load(folder.join(name).join("checkpoint.safetensors")).unwrap();
+    let hostile = "../../\u{1b}[31mescape\nfake line";
+    state.tensors.insert(hostile.into(), gradus::Tensor::from([1.0f32]));
+    state.save(folder.join("hostile.safetensors")).unwrap();
+    let info = ok(folder.run(&["info", "hostile.safetensors"]));
+    clean(&info);
+    assert!(!stdout(&info).lines().any(|l| l.starts_with("fake line")), "{}", stdout(&info));
+    let info = ok(folder.run(&["info", "hostile.safetensors", "--json"]));
+    let info: serde_json::Value = serde_json::from_str(&stdout(&info)).unwrap();
+    assert_eq!(info["tensors"][hostile], serde_json::json!([1]));
+    ok(folder.run(&["sample", "hostile.safetensors", "--out", "sheet.png"]));
+
+    // A class called like markup, with pictures called like options.
+    let class = folder.join("pictures/<img src=x>\u{202e}");
+    fs::create_dir_all(&class).unwrap();
+    for file in ["--help.png", "-rf.png", "$(touch x).png", "%s%n.png"] {
+        fs::write(class.join(file), png(7)).unwrap();
+    }
+    let args = ["train", "gan", "--data", "images:pictures", "--hidden", "8", "--size", "8", "--batch", "2"];
+    clean(&ok(folder.run(&[&args[..], &["--epochs", "1", "--out", "pictures-run"]].concat())));
+    assert!(!folder.join("x").exists());
 }

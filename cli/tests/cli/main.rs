@@ -1,6 +1,9 @@
 //! The built command, driven from outside.
 
 mod common;
+mod data;
+#[cfg(target_os = "linux")]
+mod disk;
 mod faults;
 mod models;
 #[cfg(unix)]

@@ -68,6 +68,29 @@ fn a_resumed_run_is_the_unbroken_one_bit_for_bit() {
     }
 }
 
+/// A checkpoint alone is enough to sample from and to go on with, wherever it lies.
+#[test]
+fn a_checkpoint_needs_nothing_beside_it() {
+    let folder = Folder::new();
+    ok(folder.train(&["--epochs", "2", "--out", "run"]));
+    fs::create_dir(folder.join("alone")).unwrap();
+    fs::rename(folder.join("run/checkpoint.safetensors"), folder.join("alone/checkpoint.safetensors"))
+        .unwrap();
+    fs::remove_dir_all(folder.join("run")).unwrap();
+    ok(folder.run(&["sample", "alone/checkpoint.safetensors", "--out", "sheet.png"]));
+    ok(folder.run(&["train", "gan", "--resume", "--epochs", "4", "--out", "alone"]));
+    ok(folder.train(&["--epochs", "4", "--out", "whole"]));
+    for file in ["checkpoint.safetensors", "config.toml", "samples/epoch-0004.png"] {
+        let [a, b] = ["whole", "alone"].map(|r| fs::read(folder.join(r).join(file)).unwrap());
+        assert!(a == b, "{file} differs");
+    }
+    fails(
+        &folder.run(&["train", "vae", "--resume", "--out", "alone"]),
+        1,
+        &["alone/config.toml", "model \"gan\""],
+    );
+}
+
 #[test]
 fn metrics_after_the_checkpoint_are_cut_off() {
     let folder = Folder::new();
