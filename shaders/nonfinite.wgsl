@@ -1,5 +1,6 @@
 // The guard: sets a flag if any of p.count floats is NaN or infinite, told by their bits.
 // Workgroup: 256 invocations, an element each. Traffic: every element read once. CPU twin: `check` in src/exec/cpu.rs.
+// In bounds: elements from p.count on are left out.
 
 //!include lib/grid.wgsl
 

@@ -59,10 +59,11 @@ fn reduced_expm1(r: f32) -> f32 {
     return fma(r * r, sum, r);
 }
 
-// x = n log 2 + r (Cody and Waite); the tail is added to r.
+// x = n log 2 + r (Cody and Waite); the tail is added to r. The product of n and the larger piece of log 2, 355 / 512, is
+// made of integers: a compiler that sees two products with n adds their constants, and the precision is gone.
 fn reduced_exp(x: f32, tail: f32) -> vec2<f32> {
     let n = round(x * 1.4426950408889634);
-    let r = fma(n, 2.1219444e-4, fma(n, -0.69335938, x));
+    let r = fma(n, 2.1219444e-4, x - f32(i32(n) * 355) * 0.001953125);
     return vec2<f32>(n, r + tail);
 }
 
@@ -131,7 +132,8 @@ fn f_log(x: f32) -> f32 {
 }
 
 fn f_log1p(x: f32) -> f32 {
-    let u = 1.0 + x;
+    // One bit less than the sum has, so that no compiler takes u - 1 for x.
+    let u = shortened(1.0 + x);
     let km = split(u);
     // What rounding 1 + x lost, relative to it. Without an exponent x itself is the reduced argument.
     let lost = select(x - (u - 1.0), 1.0 - (u - x), x > 1.0) / u;
@@ -172,14 +174,46 @@ fn f_erf(x: f32) -> f32 {
     return select(result, x, f_is_nan(x));
 }
 
-// |x| to the power y, with the logarithm in double length.
-fn pow_magnitude(x: f32, y: f32) -> f32 {
+// a b exactly, as a sum of two numbers, by its 48 bits in integers: sums of floats that would give the lower half are what
+// compilers simplify away. For normal a and b and products from 2^-200 to 2^120.
+fn exact_product(a: f32, b: f32) -> vec2<f32> {
+    let a_mantissa = (bitcast<u32>(a) & 0x007fffffu) | 0x00800000u;
+    let b_mantissa = (bitcast<u32>(b) & 0x007fffffu) | 0x00800000u;
+    let exponent = i32(magnitude_bits(a) >> 23u) + i32(magnitude_bits(b) >> 23u) - 276;
+    let k = clamp(exponent, -220, 220);
+    let high = scale(f32(multiply_high(a_mantissa << 8u, b_mantissa)), k);
+    let low = scale(f32((a_mantissa * b_mantissa) & 0x00ffffffu), k - 24);
+    let negative = ((bitcast<u32>(a) ^ bitcast<u32>(b)) >> 31u) == 1u;
+    return select(vec2(high, low), vec2(-high, -low), negative);
+}
+
+// The number without its last bit: near it, and not what a compiler knows of its parts.
+fn shortened(x: f32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(x) & 0xfffffffeu);
+}
+
+// The logarithm of a positive finite number as a sum of two numbers, about 7 bits longer than one: 2 s and the rest of the
+// series of 2 atanh(s), s = f / (2 + f), with what rounding s lost.
+fn wide_log(x: f32) -> vec2<f32> {
     let km = split(x);
-    let parts = assembled_log(km.x, km.y, 0.0);
-    let high = parts.x + parts.y;
-    let low = (parts.x - high) + parts.y;
-    let product = y * high;
-    let result = exp_with_tail(product, fma(y, high, -product) + y * low);
+    let f = km.y;
+    let s = shortened(f / (2.0 + f));
+    let sf = exact_product(s, f);
+    let lost = select((((f - 2.0 * s) - sf.x) - sf.y) / (2.0 + f), 0.0, f == 0.0);
+    let z = s * s;
+    let series = fma(fma(fma(0.22222222, z, 0.28571429), z, 0.4), z, 0.66666667);
+    let rest = fma(km.x, -2.1219444e-4, fma(s * z, series, 2.0 * lost));
+    let base = f32(i32(km.x) * 355) * 0.001953125;
+    let high = shortened(base + 2.0 * s);
+    return vec2(high, ((base - high) + 2.0 * s) + rest);
+}
+
+// |x| to the power y, with the logarithm and the product in double length.
+fn pow_magnitude(x: f32, y: f32) -> f32 {
+    let log = wide_log(x);
+    let coarse = y * log.x;
+    let product = exact_product(y, log.x);
+    let result = exp_with_tail(select(product.x, coarse, abs(coarse) > 110.0), product.y + y * log.y);
     // Of 0, of infinity, and to an infinite power, only whether the result is 0 or infinite (or 1) is left.
     let infinity = from_bits(0x7f800000u);
     let grows = (x > 1.0) == (y > 0.0);
