@@ -36,6 +36,7 @@ pub(crate) fn conv(
 }
 
 /// The convolution with a given cut, for the choice's own tests and for tuning.
+#[allow(dead_code, reason = "the tests of the shaders ask for it")]
 pub(crate) fn with_cut(
     form: Form,
     c: &Conv,

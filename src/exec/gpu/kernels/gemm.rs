@@ -239,6 +239,7 @@ fn vector(
 }
 
 /// Every tile an adapter can run.
+#[allow(dead_code, reason = "the tests of the shaders ask for it")]
 pub(crate) fn tiles(limits: &Limits) -> impl Iterator<Item = Tile> {
     TILES.into_iter().filter(move |tile| tile.fits(limits))
 }

@@ -112,7 +112,7 @@ fn time(e: &Extent, cut: Cut) -> u64 {
 }
 
 /// Text that takes each element of a result, with the bindings and parameters it needs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Epilogue {
     /// `fn epilogue(e: u32, value: f32)` and bindings: reads from `first binding` on, then writes.
     pub text: fn(u32) -> String,
