@@ -5,7 +5,7 @@
 //! inputs, which are ordinary tensors. So the gradient of a gradient needs no extra code.
 
 use crate::error::{BuildError, Error, Result, fail};
-use crate::graph::{IdMap, Inputs, next_id, on_behalf_of, reachable};
+use crate::graph::{IdMap, Inputs, as_part, next_id, on_behalf_of, reachable};
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
@@ -46,7 +46,8 @@ pub fn try_grad<'a>(y: &Tensor, xs: impl IntoIterator<Item = &'a Tensor>) -> Res
         )));
     }
     let xs: Vec<&Tensor> = xs.into_iter().collect();
-    let found = vjp(y, &xs, &y.ones_like());
+    let one = as_part(y.node().part.saturating_add(1), || y.ones_like());
+    let found = vjp(y, &xs, &one);
     let missing: Vec<&Tensor> = xs.iter().zip(&found).filter(|(_, g)| g.is_none()).map(|(x, _)| *x).collect();
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
@@ -83,7 +84,7 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
         fail(BuildError::new("vjp", rule));
     }
     let mut sweep = Sweep::new(y, xs);
-    sweep.run(y, g);
+    as_part(y.node().part.saturating_add(1), || sweep.run(y, g));
     xs.iter().map(|x| sweep.cotangents.get(&x.id()).cloned()).collect()
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Node {
     pub device: Option<Device>,
     /// The user's line that made this node.
     pub site: &'static Location<'static>,
+    /// Which part of a computation the node belongs to: 0 for what the user wrote, n for a derivative of order n,
+    /// [`UPDATE`] for what an optimizer wrote. For pictures alone.
+    pub part: u8,
     /// Whether a gradient could flow on to something below this node. False for constants and what is made of
     /// them alone: those forget their inputs once evaluated.
     history: AtomicBool,
@@ -172,18 +175,32 @@ impl Drop for Node {
 thread_local! {
     /// The line that nodes belong to while a derivative is written.
     static SITE: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+    /// The part that nodes belong to while the library writes them.
+    static PART: Cell<Option<u8>> = const { Cell::new(None) };
+}
+
+/// The part of what an optimizer wrote.
+pub(crate) const UPDATE: u8 = u8::MAX;
+
+/// Puts a thread-local cell back when it goes out of scope.
+struct Restore<T: 'static>(&'static std::thread::LocalKey<Cell<Option<T>>>, Option<T>);
+
+impl<T> Drop for Restore<T> {
+    fn drop(&mut self) {
+        self.0.set(self.1.take());
+    }
+}
+
+/// Runs `f`, whose nodes belong to `part`.
+pub(crate) fn as_part<T>(part: u8, f: impl FnOnce() -> T) -> T {
+    let _restore = Restore(&PART, PART.replace(Some(part)));
+    f()
 }
 
 /// Runs `f`, whose nodes belong to the line `site`: a derivative is written by a rule in the library, but whoever looks
 /// for a NaN in it wants the line with the op that it differentiates.
 pub(crate) fn on_behalf_of<T>(site: &'static Location<'static>, f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<&'static Location<'static>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            SITE.set(self.0);
-        }
-    }
-    let _restore = Restore(SITE.replace(Some(site)));
+    let _restore = Restore(&SITE, SITE.replace(Some(site)));
     f()
 }
 
@@ -224,8 +241,9 @@ impl Tensor {
     #[track_caller]
     fn make_on(device: Option<Device>, op: Op, inputs: Inputs, shape: Shape, dtype: DType) -> Tensor {
         review();
-        let (mut history, mut depth) = (false, 0);
+        let (mut history, mut depth, mut part) = (false, 0, 0);
         for x in inputs.as_slice() {
+            part = part.max(x.node().part);
             history |= x.node().has_history();
             depth = depth.max(x.node().depth.load(Ordering::Relaxed));
         }
@@ -242,6 +260,7 @@ impl Tensor {
             dtype,
             device,
             site: SITE.get().unwrap_or(Location::caller()),
+            part: PART.get().unwrap_or(part),
             history: AtomicBool::new(history),
             depth: AtomicU32::new(depth),
             state: Mutex::new(State { inputs, value: None, released: false }),

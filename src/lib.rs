@@ -25,6 +25,7 @@
 //!
 //! # Where to read on
 //! * [`Tensor`]: what can be written. [`mod@grad`]: how it is differentiated, in one short file.
+//! * [`tape`]: the graph as text and as a picture, to see what `grad` writes and what is fused.
 //! * [`ops`]: every op with its rule, and how to add one. [`gradcheck::gradcheck`]: proof of a rule against numbers.
 //! * [`nn`], [`optim`], [`loss`], [`init`], [`schedule`]: what models are made of. [`data`]: what they learn from.
 //! * [`kernels`]: what finally runs, usable alone.
@@ -63,13 +64,14 @@ pub mod optim;
 mod rng;
 pub mod schedule;
 mod shape;
+pub mod tape;
 mod tensor;
 pub mod train;
 
 pub use device::{Adapter, Device, DeviceStats};
 pub use error::{BuildError, Error, Result, build};
 pub use exec::memory::{MemoryStats, memory_stats, reset_peak, trim_memory};
-pub use exec::{ExecStats, exec_stats, set_guard};
+pub use exec::{ExecStats, eval, exec_stats, set_guard};
 pub use grad::{checkpoint, grad, hvp, jvp, try_grad, value_and_grad, vjp};
 pub use gradus_kernels as kernels;
 pub use gradus_kernels::DType;

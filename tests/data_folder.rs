@@ -43,18 +43,18 @@ fn classes_are_folders_in_order() {
     file(&folder, ".hidden/x.png", &[]);
     file(&folder, "a/.x.png", &[]);
     file(&folder, "readme.md", b"");
-    let images = folder::read(&folder, &FolderOptions::new(1, 1, 1), &toy).unwrap();
+    let images = folder::read(&folder, &FolderOptions::new(1, 1, 1), toy).unwrap();
     assert_eq!(images.classes, ["a", "b"]);
     assert_eq!(images.labels, Some(vec![0, 1, 1]));
     assert_eq!(images.pixels, [100, 10, 20]);
-    let colour = folder::read(&folder, &FolderOptions::new(3, 2, 1), &toy).unwrap();
+    let colour = folder::read(&folder, &FolderOptions::new(3, 2, 1), toy).unwrap();
     assert_eq!((colour.channels, colour.height, colour.width), (3, 2, 1));
     assert_eq!(colour.image(2), [20; 6]);
 
-    let flat = folder::read(&folder.join("b"), &FolderOptions::new(1, 1, 1), &toy).unwrap_err();
+    let flat = folder::read(&folder.join("b"), &FolderOptions::new(1, 1, 1), toy).unwrap_err();
     assert!(flat.to_string().contains("beside the folders"), "{flat}");
     fs::remove_dir_all(folder.join("b/deeper")).unwrap();
-    let flat = folder::read(&folder.join("b"), &FolderOptions::new(1, 1, 1), &toy).unwrap();
+    let flat = folder::read(&folder.join("b"), &FolderOptions::new(1, 1, 1), toy).unwrap();
     assert_eq!((flat.labels, flat.pixels), (None, vec![10, 20]));
 }
 
@@ -62,7 +62,7 @@ fn classes_are_folders_in_order() {
 fn faults_name_the_file() {
     let folder = Folder::new("folder-faults");
     let fails = |fault: &[&str], options: &FolderOptions| {
-        let message = folder::read(&folder, options, &toy).unwrap_err().to_string();
+        let message = folder::read(&folder, options, toy).unwrap_err().to_string();
         assert!(fault.iter().all(|f| message.contains(f)), "no {fault:?} in: {message}");
     };
     let options = FolderOptions::new(1, 4, 4);
@@ -97,7 +97,7 @@ fn faults_name_the_file() {
         .filter(|p| p.is_file())
         .for_each(|p| fs::remove_file(p).unwrap());
     fails(&["empty", "holds no images"], &options);
-    let none = folder::read(&folder.join("none"), &options, &toy).unwrap_err();
+    let none = folder::read(&folder.join("none"), &options, toy).unwrap_err();
     assert!(none.to_string().contains("cannot read the folder"), "{none}");
 }
 
@@ -108,14 +108,14 @@ fn loops_and_pipes_end_in_an_error() {
     file(&folder, "class/1.png", &[1, 1, 1, 5]);
     std::os::unix::fs::symlink(&folder, folder.join("class/loop")).unwrap(); // not entered
     let options = FolderOptions::new(1, 1, 1);
-    assert_eq!(folder::read(&folder, &options, &toy).unwrap().pixels, [5]);
+    assert_eq!(folder::read(&folder, &options, toy).unwrap().pixels, [5]);
     std::os::unix::fs::symlink("self.png", folder.join("class/self.png")).unwrap();
-    let message = folder::read(&folder, &options, &toy).unwrap_err().to_string();
+    let message = folder::read(&folder, &options, toy).unwrap_err().to_string();
     assert!(message.contains("self.png"), "{message}");
     fs::remove_file(folder.join("class/self.png")).unwrap();
     let fifo = folder.join("class/pipe.png");
     if std::process::Command::new("mkfifo").arg(&fifo).status().is_ok_and(|s| s.success()) {
-        let message = folder::read(&folder, &options, &toy).unwrap_err().to_string();
+        let message = folder::read(&folder, &options, toy).unwrap_err().to_string();
         assert!(message.contains("pipe.png") && message.contains("a pipe"), "{message}");
     }
 }

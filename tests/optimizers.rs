@@ -510,3 +510,22 @@ const CLIP_VALUE: Trajectory = (
         0.5100024330251256,
     ],
 );
+
+/// Gradients from elsewhere give the step that the loss gives.
+#[test]
+fn a_step_with_given_gradients_is_the_step_of_the_loss() {
+    let (by_loss, by_hand) = (Net::new(), Net::new());
+    let mut one = Adam::new(by_loss.params(), 0.1);
+    let mut other = Adam::new(by_hand.params(), 0.1);
+    for _ in 0..3 {
+        one.step(&by_loss.loss()).unwrap();
+        let params = [by_hand.w.get(), by_hand.b.get()];
+        other.step_with(&gradus::grad(&by_hand.loss(), &params)).unwrap();
+    }
+    assert_eq!(by_loss.values(), by_hand.values());
+    assert_eq!((one.steps(), other.steps()), (3, 3));
+    let few = other.step_with(&[by_hand.w.get()]).unwrap_err().to_string();
+    assert!(few.contains("1 gradients were given for 2 parameters"), "{few}");
+    let wrong = other.step_with(&[by_hand.b.get(), by_hand.b.get()]).unwrap_err().to_string();
+    assert!(wrong.contains("the gradient of w"), "{wrong}");
+}

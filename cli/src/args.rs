@@ -1,11 +1,12 @@
 //! The command line.
 
+use crate::bench::{self, Bench};
+use crate::commands::{check, devices, eval, info, interpolate, latent, reconstruct, sample};
 use crate::data::Binarize;
+use crate::graph::{self, Graph};
 use crate::models::{ae, classifier, dcgan, gan, vae};
-use anyhow::Result;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use gradus::Device;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -21,7 +22,8 @@ Examples:
   gradus
   gradus train gan --data mnist:data/mnist --epochs 20
   gradus train gan --resume
-  gradus sample runs/gan/checkpoint.safetensors --count 100 --out digits.png
+  gradus sample runs/gan --count 100 --out digits.png
+  gradus eval runs/gan
 
 Exit codes:
   0    done
@@ -51,32 +53,35 @@ Examples:
         model: Box<Model>,
     },
     /// Make pictures with a trained model
-    #[command(after_help = "\
-Examples:
-  gradus sample runs/gan/checkpoint.safetensors
-  gradus sample runs/gan/checkpoint.safetensors --count 100 --seed 7 --out digits.png")]
-    Sample(Sample),
+    #[command(after_help = sample::HELP)]
+    Sample(sample::Sample),
+    /// Show pictures beside what an autoencoder makes of them
+    #[command(after_help = reconstruct::HELP)]
+    Reconstruct(reconstruct::Reconstruct),
+    /// Go from one picture to another through the codes between them
+    #[command(after_help = interpolate::HELP)]
+    Interpolate(interpolate::Interpolate),
+    /// Draw a map of the codes of pictures
+    #[command(after_help = latent::HELP)]
+    Latent(latent::Latent),
+    /// Measure a trained model
+    #[command(after_help = eval::HELP)]
+    Eval(eval::Eval),
     /// Say what is in a checkpoint
-    #[command(after_help = "\
-Examples:
-  gradus info runs/gan/checkpoint.safetensors
-  gradus info runs/gan/checkpoint.safetensors --json")]
-    Info(Info),
+    #[command(after_help = info::HELP)]
+    Info(info::Info),
     /// Compare the gradients of every op with differences of its values
-    #[command(after_help = "\
-First derivatives to a relative error of 1e-6, second ones to 1e-5, in f64. An op is in one row or several, each checked
-on --draws random cases. Ops without gradients are listed with the reason. The exit code is 1 if anything is wrong.
-
-Examples:
-  gradus check
-  gradus check --filter conv --draws 20")]
-    Check(Check),
+    #[command(after_help = check::HELP)]
+    Check(check::Check),
+    /// Measure the machine, and how near the kernels come to what it can do
+    #[command(after_help = bench::HELP)]
+    Bench(Bench),
+    /// Show the tape of a model's training step: as text, as a picture, by kernel
+    #[command(after_help = graph::HELP)]
+    Graph(Graph),
     /// Say what this machine has and what is used of it
-    #[command(after_help = "\
-Examples:
-  gradus devices
-  GRADUS_SIMD=avx2 gradus devices")]
-    Devices,
+    #[command(after_help = devices::HELP)]
+    Devices(devices::Devices),
     /// Write completions for a shell to stdout
     #[command(after_help = "\
 Examples:
@@ -95,9 +100,16 @@ Examples:
   gradus train gan --data images:photos --size 32 --channels 3
   gradus train gan --resume --epochs 12 --out runs/gan
   gradus train gan --config runs/gan/config.toml --seed 2
+  gradus train gan --preset batch-norm --data mnist:data/mnist
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,
-checkpoint.safetensors and checkpoint.safetensors.previous.")]
+Presets:
+  batch-norm     batch normalization and plain ReLUs in G, hidden 256,512,
+                 both rates 2e-4, batches of 100
+
+Options that follow from the data: mnist 20 epochs; images, cifar 50.
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …, \
+curves.png, checkpoint.safetensors and checkpoint.safetensors.previous.")]
     Gan {
         #[command(flatten)]
         train: Train,
@@ -111,10 +123,20 @@ Examples:
   gradus train dcgan --data images:photos --size 64 --channels 3
   gradus train dcgan --loss wasserstein --penalty gradient --normalization layer --critic-steps 5
   gradus train dcgan --loss hinge --normalization spectral
+  gradus train dcgan --preset wasserstein --data mnist:data/mnist
+
+Presets:
+  wasserstein    gradient penalty 10, layer normalization, 5 critic steps,
+                 Adam 1e-4 (Gulrajani et al. 2017)
+  spectral       hinge game, spectral normalization (Miyato et al. 2018)
+  least-squares  squared errors for cross-entropies (Mao et al. 2017)
+
+Options that follow from the data: mnist 6 epochs; images 64x64 in colour, 25 epochs, batches of 128; cifar the same \
+at 32x32.
 
 Pictures must be 4 or 7 times a power of two pixels square: 16, 28, 32, 64 …
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,
-checkpoint.safetensors and checkpoint.safetensors.previous.")]
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …, \
+curves.png, checkpoint.safetensors and checkpoint.safetensors.previous.")]
     Dcgan {
         #[command(flatten)]
         train: Train,
@@ -128,8 +150,20 @@ Examples:
   gradus train ae --hidden 1000,500,250 --code 30 --code-activation none --objective squared-error
   gradus train ae --corruption masking --noise 0.5
   gradus train ae --conv 32,64 --hidden 128
+  gradus train ae --preset denoising
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, checkpoint.safetensors and
+Presets:
+  deep           784-1000-500-250-30, squared error, 40 epochs, rate falling
+                 to 0 (Hinton & Salakhutdinov 2006)
+  convolutional  two convolutions of 32 and 64 channels, a linear code
+  denoising      a quarter of the pixels erased (Vincent et al. 2008)
+  plane          a code of two numbers, for `gradus latent`
+
+Options that follow from the data: mnist 20 epochs; images, cifar convolutions 32,64,128 and a code of 128, in \
+colour.
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png … (rows \
+of test pictures, what was made of them right below), curves.png, checkpoint.safetensors and \
 checkpoint.safetensors.previous.")]
     Ae {
         #[command(flatten)]
@@ -144,9 +178,20 @@ Examples:
   gradus train vae --latent 50 --hidden 200,200 --activation tanh --batch 20
   gradus train vae --conv 32,64 --hidden 256 --beta 4
   gradus train vae --observation gaussian --deviation 0.2
+  gradus train vae --preset burda --data mnist:data/mnist
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, samples/epoch-0001.png …,
-checkpoint.safetensors and checkpoint.safetensors.previous.")]
+Presets:
+  burda          784-200-200-50 with tanh, batches of 20, 3,280 epochs
+                 (Burda et al. 2016)
+  convolutional  two convolutions of 32 and 64 channels, a layer of 256
+  beta           the KL term four times, a code of 10 (Higgins et al. 2017)
+  plane          a code of two numbers, for `gradus latent`
+
+Options that follow from the data: mnist 23 epochs; images, cifar convolutions 32,64,128, normal pixels, a code of \
+64.
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, samples/latest.png, samples/epoch-0001.png …, \
+curves.png, checkpoint.safetensors and checkpoint.safetensors.previous.")]
     Vae {
         #[command(flatten)]
         train: Train,
@@ -159,7 +204,9 @@ Examples:
   gradus train classifier --data mnist:data/mnist
   gradus train classifier --data digits --test mnist:data/mnist --json
 
-The folder of the run (--out) gets config.toml, metrics.jsonl, checkpoint.safetensors and
+Options that follow from the data: mnist 4 epochs; images 20, 32x32 in colour; cifar 10, with a larger network.
+
+The folder of the run (--out) gets config.toml, metrics.jsonl, curves.png, checkpoint.safetensors and \
 checkpoint.safetensors.previous.")]
     Classifier {
         #[command(flatten)]
@@ -174,12 +221,12 @@ checkpoint.safetensors.previous.")]
 pub struct Train {
     #[command(flatten)]
     pub run: RunFlags,
-    /// Where to compute; `gradus devices` says what there is
-    #[arg(long, value_enum, value_name = "DEVICE", default_value = "cpu")]
-    pub device: On,
     /// Folder of the run [default: runs/MODEL, or runs/MODEL-2 … where that is taken]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    /// A set of options that is known to work, see below; --config and flags come before it
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub preset: Option<String>,
     /// File with options; flags come before it
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
@@ -189,6 +236,9 @@ pub struct Train {
     /// Start over in a folder that has a run in it
     #[arg(long, conflicts_with = "resume")]
     pub force: bool,
+    /// Where to compute; `gradus devices` says what there is
+    #[arg(long, value_enum, default_value_t)]
+    pub device: Device,
     /// Say nothing but errors while training
     #[arg(long, short)]
     pub quiet: bool,
@@ -197,9 +247,9 @@ pub struct Train {
     pub json: bool,
 }
 
-/// A device by its kind.
-#[derive(Clone, Copy, Default, ValueEnum)]
-pub enum On {
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Device {
     /// The processor
     #[default]
     Cpu,
@@ -207,12 +257,13 @@ pub enum On {
     Gpu,
 }
 
-impl On {
-    pub fn open(self) -> Result<Device> {
-        Ok(match self {
-            On::Cpu => Device::cpu(),
-            On::Gpu => Device::gpu()?,
-        })
+impl Device {
+    /// The device itself.
+    pub fn open(self) -> gradus::Result<gradus::Device> {
+        match self {
+            Device::Cpu => Ok(gradus::Device::cpu()),
+            Device::Gpu => gradus::Device::gpu(),
+        }
     }
 }
 
@@ -269,41 +320,4 @@ pub struct RunFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log_every: Option<u64>,
-}
-
-#[derive(Group)]
-pub struct Sample {
-    /// A checkpoint, or the folder of a run
-    pub checkpoint: PathBuf,
-    /// How many pictures
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub count: u32,
-    /// Which pictures: the same seed gives the same ones
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// The PNG to write
-    #[arg(long, value_name = "FILE", default_value = "samples.png")]
-    pub out: PathBuf,
-}
-
-#[derive(Group)]
-pub struct Info {
-    /// A checkpoint, or the folder of a run
-    pub checkpoint: PathBuf,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Group)]
-pub struct Check {
-    /// Only ops whose name, variant or family contains this
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub filter: String,
-    /// Random cases of each row
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub draws: u64,
-    /// The first case
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
 }

@@ -1,6 +1,7 @@
 //! Checkpoints of runs: the model's state, the configuration it belongs to, and how far the run is.
 
 use crate::config::Config;
+use crate::models::Model;
 use crate::output::note;
 use crate::registry::{self, Setting};
 use crate::run_dir::RunDir;
@@ -40,7 +41,7 @@ pub struct Shapes {
 
 /// Writes the newest checkpoint of a run; the one before it is kept.
 pub fn save(
-    dir: &RunDir,
+    path: &Path,
     config: &Config,
     shapes: &Shapes,
     position: &Position,
@@ -55,7 +56,7 @@ pub fn save(
     file.put("run.judged", position.judged);
     file.put("run.data", position.data);
     file.put_loader("train", position.loader);
-    file.save(dir.checkpoint())?;
+    file.save(path)?;
     Ok(())
 }
 
@@ -102,13 +103,14 @@ fn interpret(path: PathBuf, state: Checkpoint) -> Result<Loaded> {
 
 impl Loaded {
     /// The trained model.
-    pub fn model(&self) -> Result<Box<dyn Trainable>> {
+    pub fn model(&self) -> Result<Box<dyn Model>> {
         let kind = registry::find(&self.config.model)?;
         let setting = Setting {
             options: &self.config.options,
             image: self.image,
             classes: self.classes,
             seed: self.config.run.seed,
+            train: None,
         };
         let mut model = (kind.build)(&setting).with_context(|| self.path.display().to_string())?;
         self.restore(model.as_mut())?;

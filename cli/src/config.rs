@@ -1,7 +1,7 @@
 //! The configuration of a run: defaults, then a file, then flags; written out in full beside the results.
 
 use crate::data::Binarize;
-use crate::registry::Kind;
+use crate::registry::{Kind, Preset};
 use anyhow::{Context, Result, anyhow, bail};
 use gradus::data::Augment;
 use gradus::files::read_bounded;
@@ -87,6 +87,31 @@ impl Draft {
         table.extend(Table::try_from(run).context("default options")?);
         table.insert(kind.name.into(), Value::Table(options));
         Ok(Draft { kind, table })
+    }
+
+    /// Puts the preset of that name over it.
+    pub fn preset(self, name: &str) -> Result<Draft> {
+        let Some(preset) = self.kind.presets.iter().find(|p| p.name == name) else {
+            let names: Vec<&str> = self.kind.presets.iter().map(|p| p.name).collect();
+            let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+            bail!("preset {name:?} is not known; {} has {known}", self.kind.name);
+        };
+        self.put(preset)
+    }
+
+    /// Puts what suits the data of that name over it.
+    pub fn for_data(self, data: &str) -> Result<Draft> {
+        let set = data.split_once(':').map_or(data, |(set, _)| set);
+        match self.kind.for_data.iter().find(|p| p.name == set) {
+            Some(preset) => self.put(preset),
+            None => Ok(self),
+        }
+    }
+
+    fn put(self, preset: &Preset) -> Result<Draft> {
+        let from = format!("preset {}", preset.name);
+        let table = parse(preset.toml, &from)?;
+        self.overlay(table, &from)
     }
 
     /// Puts the file `path` over it.
@@ -294,6 +319,26 @@ mod tests {
         ] {
             let error = crate::failure::chain(&overlaid(text).unwrap_err());
             assert!(error.contains(part), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn every_preset_fits_its_model() {
+        for kind in crate::registry::KINDS {
+            let draft = || Draft::new(kind).unwrap();
+            let plain = draft().finish("x").unwrap();
+            for preset in kind.presets {
+                let config = draft().preset(preset.name).unwrap().finish(preset.name).unwrap();
+                assert!(config != plain, "{} {} changes nothing", kind.name, preset.name);
+            }
+            for preset in kind.for_data {
+                let data = format!("{}:FOLDER", preset.name);
+                let config = draft().for_data(&data).unwrap().finish(preset.name).unwrap();
+                assert!(config != plain, "{} {} changes nothing", kind.name, preset.name);
+            }
+            assert!(draft().for_data("digits:60").unwrap().finish("x").unwrap() == plain);
+            let unknown = crate::failure::chain(&draft().preset("nonsense").err().unwrap());
+            assert!(kind.presets.iter().all(|p| unknown.contains(p.name)), "{unknown}");
         }
     }
 

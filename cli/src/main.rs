@@ -4,21 +4,29 @@
 //! args      what can be asked for             registry  the models, each in a file of models/
 //! config    defaults < file < flags           data      data sets by name, pictures from folders
 //! run_dir   the folder of a run, its lock     train     the loop: steps, pictures, metrics, checkpoints
+//! commands  a file for each other command     sets      the pictures they look at
+//! picture   grids of pictures                 plot      curves and maps
 //! ```
 
 mod args;
-mod check;
+mod bench;
 mod checkpoints;
 mod commands;
 mod config;
+mod curves;
 mod data;
 mod failure;
+mod features;
+mod graph;
 mod models;
 mod output;
 mod picture;
+mod plot;
 mod progress;
 mod registry;
+mod report;
 mod run_dir;
+mod sets;
 mod signals;
 mod train;
 

@@ -1,8 +1,10 @@
-//! Grids of pictures: as PNG, and as characters for a terminal.
+//! Grids of pictures: as PNG, as animated GIF, and as characters for a terminal.
 
 use anyhow::{Context, Result, bail};
 use gradus::Tensor;
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::codecs::png::PngEncoder;
+use image::{Delay, ExtendedColorType, Frame, ImageEncoder, RgbaImage};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -49,28 +51,32 @@ impl Pictures {
     /// Writes them row by row into a grid that is about as high as wide.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         let columns = (self.count as f64).sqrt().ceil().max(1.0) as usize;
-        let rows = self.count.div_ceil(columns);
-        let scale = self.scale();
+        let all: Vec<_> = (0..self.count).map(Some).collect();
+        self.canvas(columns, &all).write_png(path)
+    }
+
+    /// A grid with this picture in each cell, row by row.
+    ///
+    /// # Panics
+    /// If there is no such picture.
+    pub fn canvas(&self, columns: usize, cells: &[Option<usize>]) -> Canvas {
+        let (columns, scale) = (columns.max(1), self.scale());
+        let rows = cells.len().div_ceil(columns);
         let (cell_w, cell_h) = (self.width * scale + GAP, self.height * scale + GAP);
         let (width, height) = (columns * cell_w + GAP, rows * cell_h + GAP);
-        let mut grid = vec![GAP_GREY; width * height * self.channels];
-        for picture in 0..self.count {
-            let (left, top) = (GAP + picture % columns * cell_w, GAP + picture / columns * cell_h);
+        let mut pixels = vec![GAP_GREY; width * height * self.channels];
+        for (cell, picture) in cells.iter().enumerate().filter_map(|(i, p)| Some((i, (*p)?))) {
+            let (left, top) = (GAP + cell % columns * cell_w, GAP + cell / columns * cell_h);
             for y in 0..self.height * scale {
                 for x in 0..self.width * scale {
                     let to = ((top + y) * width + left + x) * self.channels;
                     for c in 0..self.channels {
-                        grid[to + c] = self.at(picture, c, y / scale, x / scale);
+                        pixels[to + c] = self.at(picture, c, y / scale, x / scale);
                     }
                 }
             }
         }
-        let color = if self.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
-        let size = |n: usize| u32::try_from(n).context("a grid of so many pictures is no PNG");
-        let mut png = Vec::new();
-        PngEncoder::new(&mut png).write_image(&grid, size(width)?, size(height)?, color)?;
-        gradus::files::write_atomic(path, |w| w.write_all(&png))?;
-        Ok(())
+        Canvas { width, height, channels: self.channels, pixels }
     }
 
     /// The first pictures in rows of characters, two pixels in one; at most `columns` characters wide.
@@ -110,6 +116,55 @@ impl Pictures {
         }
         (sum / count.max(1)) as u8
     }
+}
+
+/// Pixels of a whole picture, ready to be written.
+pub struct Canvas {
+    width: usize,
+    height: usize,
+    /// 1 or 3.
+    channels: usize,
+    /// `[height, width, channels]` row-major.
+    pixels: Vec<u8>,
+}
+
+impl Canvas {
+    /// Of pixels `[height, width, 3]`.
+    pub fn rgb([width, height]: [usize; 2], pixels: Vec<u8>) -> Canvas {
+        Canvas { width, height, channels: 3, pixels }
+    }
+
+    fn size(&self) -> Result<[u32; 2]> {
+        let side = |n: usize| u32::try_from(n).context("a grid of so many pictures is too large for a file");
+        Ok([side(self.width)?, side(self.height)?])
+    }
+
+    /// Writes it as PNG.
+    pub fn write_png(&self, path: &Path) -> Result<()> {
+        let color = if self.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        let [width, height] = self.size()?;
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png).write_image(&self.pixels, width, height, color)?;
+        gradus::files::write_atomic(path, |w| w.write_all(&png))?;
+        Ok(())
+    }
+}
+
+/// Writes pictures of one size as a GIF that is shown over and over, each for `milliseconds`.
+pub fn write_gif(path: &Path, frames: &[Canvas], milliseconds: u32) -> Result<()> {
+    let mut gif = Vec::new();
+    let mut encoder = GifEncoder::new_with_speed(&mut gif, 10);
+    encoder.set_repeat(Repeat::Infinite)?;
+    for frame in frames {
+        let [width, height] = frame.size()?;
+        let opaque = |p: &[u8]| [p[0], p[p.len() / 2], p[p.len() - 1], u8::MAX];
+        let rgba = frame.pixels.chunks_exact(frame.channels).flat_map(opaque).collect();
+        let rgba = RgbaImage::from_raw(width, height, rgba).context("a frame is incomplete")?;
+        encoder.encode_frame(Frame::from_parts(rgba, 0, 0, Delay::from_numer_denom_ms(milliseconds, 1)))?;
+    }
+    drop(encoder);
+    gradus::files::write_atomic(path, |w| w.write_all(&gif))?;
+    Ok(())
 }
 
 /// One character for two pixels, the upper one `a`.

@@ -1,9 +1,9 @@
 //! The models that can be trained. A new one is a file in `models/`, a row here and a variant in `args.rs`.
 
 use crate::config::RunOptions;
-use crate::models::{ae, classifier, dcgan, gan, vae};
+use crate::models::{Model, ae, classifier, dcgan, gan, vae};
 use anyhow::{Result, bail};
-use gradus::train::Trainable;
+use gradus::data::Source;
 use toml::Table;
 
 /// A model that the command can train.
@@ -12,8 +12,19 @@ pub struct Kind {
     pub name: &'static str,
     /// The default options of a run, and the model's own.
     pub defaults: fn() -> Result<(RunOptions, Table)>,
+    /// Published or proven sets of options, by name.
+    pub presets: &'static [Preset],
+    /// What changes in the defaults with the data: presets named as what stands before the colon of `--data`.
+    pub for_data: &'static [Preset],
     /// The untrained model.
-    pub build: fn(&Setting) -> Result<Box<dyn Trainable>>,
+    pub build: fn(&Setting) -> Result<Box<dyn Model>>,
+}
+
+/// Options to put over the defaults.
+pub struct Preset {
+    pub name: &'static str,
+    /// As in a file of configuration.
+    pub toml: &'static str,
 }
 
 /// What a model is built for.
@@ -25,6 +36,8 @@ pub struct Setting<'a> {
     /// How many classes they have; 0 without labels.
     pub classes: usize,
     pub seed: u64,
+    /// What it is about to learn from; `None` for a model that is trained already.
+    pub train: Option<&'a dyn Source>,
 }
 
 /// All of them.

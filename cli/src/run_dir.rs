@@ -4,6 +4,8 @@
 //! config.toml                      the complete configuration
 //! metrics.jsonl                    a line of figures every few steps, and one after each epoch
 //! samples/epoch-0001.png …         pictures made after each epoch
+//! samples/latest.png               the newest of them
+//! curves.png                       the figures of metrics.jsonl, drawn at the end
 //! checkpoint.safetensors           the newest complete state
 //! checkpoint.safetensors.previous  the one before it
 //! lock                             exists while a process trains here
@@ -59,6 +61,8 @@ impl RunDir {
         let mut files = vec![
             self.config(),
             self.metrics(),
+            self.curves(),
+            self.latest(),
             self.checkpoint(),
             gradus::checkpoint::previous(&self.checkpoint()),
         ];
@@ -92,6 +96,14 @@ impl RunDir {
 
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
+    }
+
+    pub fn curves(&self) -> PathBuf {
+        self.path.join("curves.png")
+    }
+
+    pub fn latest(&self) -> PathBuf {
+        self.path.join("samples").join("latest.png")
     }
 
     pub fn sample(&self, epoch: u64) -> PathBuf {

@@ -2,9 +2,12 @@
 
 use crate::args::Train;
 use crate::checkpoints::{self, Position, Shapes};
+use crate::commands::reconstruct;
 use crate::config::{Config, Draft, differences};
+use crate::curves;
 use crate::data::{self, Binarize, Data, Set, UntilSignal};
 use crate::failure::Failure;
+use crate::models::{self, Model};
 use crate::output::{clock, note, say, say_raw};
 use crate::picture::Pictures;
 use crate::progress::{Progress, list};
@@ -12,8 +15,9 @@ use crate::registry::{self, Kind, Setting};
 use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
 use anyhow::{Context, Result, anyhow, bail};
-use gradus::data::{Loader, LoaderOptions, LoaderState};
-use gradus::train::{Figures, Stepped, Trainable, step_checked};
+use gradus::data::{Batch, Loader, LoaderOptions, LoaderState};
+use gradus::train::{Figures, Stepped, step_checked};
+use gradus::{Rng, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
@@ -23,6 +27,8 @@ use std::time::Instant;
 
 /// Pictures of a grid after each epoch.
 const GRID: usize = 64;
+/// Test pictures of a grid of reconstructions.
+const RECONSTRUCTED: isize = 32;
 /// Pictures judged at a time.
 const TEST_BATCH: usize = 500;
 
@@ -47,20 +53,35 @@ fn run_here(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result
     let path = args.out.clone().unwrap_or_else(|| default_path(kind.name, existing));
     let config = match existing {
         Existing::Resume => resumed_config(kind, &path, args, flags)?,
-        _ => {
-            let draft = Draft::new(kind)?;
-            let draft = match &args.config {
-                Some(file) => draft.file(file)?,
-                None => draft,
-            };
-            draft.flags(&args.run, flags)?.finish("flags")?
-        }
+        _ => new_config(kind, args, flags)?,
     };
     let mut session = Session::open(config, args, signals, path, existing)?;
     let outcome = session.run();
     session.progress.finish();
+    let drawn = session.draw_curves();
     outcome?;
+    drawn?;
     session.report(args.json)
+}
+
+/// Defaults, then what suits the data, then preset, file and flags.
+fn new_config(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<Config> {
+    let put_together = |data: Option<&str>| -> Result<Config> {
+        let mut draft = Draft::new(kind)?;
+        if let Some(name) = data {
+            draft = draft.for_data(name)?;
+        }
+        if let Some(name) = &args.preset {
+            draft = draft.preset(name)?;
+        }
+        if let Some(file) = &args.config {
+            draft = draft.file(file)?;
+        }
+        draft.flags(&args.run, flags)?.finish("flags")
+    };
+    // Which data they are is known only in the end.
+    let data = put_together(None)?.run.data;
+    put_together(Some(&data))
 }
 
 /// The configuration of the run in `folder` that goes on: that of its file, or where only a checkpoint lies there, of
@@ -104,7 +125,7 @@ struct Session {
     /// Tells checkpoints of other data apart.
     data: u64,
     shapes: Shapes,
-    model: Box<dyn Trainable>,
+    model: Box<dyn Model>,
     loader: Loader,
     /// Go through the pictures to be judged by, in their order: those for each epoch, if there are any, and the others.
     valid: Option<Loader>,
@@ -122,6 +143,10 @@ struct Session {
     measured: Vec<(String, f64)>,
     /// The last epoch's pictures, and their file.
     grid: Option<(Pictures, PathBuf)>,
+    /// The picture of all figures, when there is one.
+    curves: Option<PathBuf>,
+    /// Bytes that tensors take while a step is computed.
+    memory: usize,
     /// Of earlier sessions.
     seconds: f64,
     start: Instant,
@@ -140,7 +165,8 @@ impl Session {
         let Data { train, valid, test } = data::load(&config.run)?;
         let data = train.fingerprint();
         let (image, classes) = (train.shape(), train.classes().len());
-        let setting = Setting { options: &config.options, image, classes, seed: config.run.seed };
+        let (options, seed) = (&config.options, config.run.seed);
+        let setting = Setting { options, image, classes, seed, train: Some(train.as_ref()) };
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
         let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
         let in_order = LoaderOptions {
@@ -160,6 +186,7 @@ impl Session {
         options.binarize = config.run.binarize == Binarize::Dynamic;
         let name = config.run.data.clone();
         let mut loader = Loader::new(train, options).with_context(|| format!("data {name:?}"))?;
+        let memory = rehearse(model.as_mut(), config.run.batch, image, classes)?;
         // Only now, when nothing about the data or the options can be wrong any more.
         let dir = RunDir::take(path, existing)?;
         let text = config.to_toml()?;
@@ -198,6 +225,8 @@ impl Session {
             losses: Figures::new(),
             measured: Vec::new(),
             grid: None,
+            curves: None,
+            memory,
             seconds,
             start: Instant::now(),
             quiet: args.quiet,
@@ -217,12 +246,13 @@ impl Session {
         let begun =
             if self.step > 0 { format!(", going on after step {}", self.step) } else { String::new() };
         note(&format!(
-            "training {} on {}: {} epochs, {steps} steps of {} pictures{begun}\n\
+            "training {} on {}: {} epochs, {steps} steps of {} pictures{begun}; tensors take {} MB\n\
              everything goes to {}; Ctrl-C saves and stops, --resume goes on",
             self.config.model,
             run.data,
             run.epochs,
             run.batch,
+            self.memory.div_ceil(1_000_000),
             self.dir.path().display(),
         ));
     }
@@ -264,11 +294,7 @@ impl Session {
 
     /// Looks at the model, and saves it.
     fn end_of_epoch(&mut self, epoch: u64) -> Result<()> {
-        if let Some(pictures) = self.model.pictures(GRID, self.config.run.seed)? {
-            let (pictures, path) = (Pictures::new(&pictures)?, self.dir.sample(epoch));
-            pictures.write_png(&path)?;
-            self.grid = Some((pictures, path));
-        }
+        self.look(epoch)?;
         let before = self.model.state()?;
         if let Err(e) = self.judge(epoch) {
             // So that what is saved goes on with the whole evaluation.
@@ -285,6 +311,32 @@ impl Session {
         }
         self.save()?;
         self.progress.epoch(self.step, epoch, &self.measured);
+        Ok(())
+    }
+
+    /// New pictures, or of an autoencoder the first pictures to be judged by with what it makes of them.
+    fn look(&mut self, epoch: u64) -> Result<()> {
+        let (path, latest, seed) = (self.dir.sample(epoch), self.dir.latest(), self.config.run.seed);
+        if let Some(pictures) = self.model.pictures(GRID, seed)? {
+            let pictures = Pictures::new(&pictures)?;
+            pictures.write_png(&latest)?;
+            pictures.write_png(&path)?;
+            self.grid = Some((pictures, path));
+            return Ok(());
+        }
+        if self.model.encoder().is_none() {
+            return Ok(());
+        }
+        let Some(seen) = self.valid.as_mut().or(self.test.as_mut()) else { return Ok(()) };
+        seen.resume(LoaderState::default())?;
+        let batch = seen.next_batch()?;
+        let x = Tensor::try_from_vec(batch.pixels, batch.shape)?;
+        let x = x.slice(0, 0..RECONSTRUCTED.min(batch.shape[0] as isize));
+        if let Some(found) = models::reconstruct(self.model.as_mut(), &x, &mut Rng::seed(seed)) {
+            reconstruct::write(&latest, &x, &found)?;
+            reconstruct::write(&path, &x, &found)?;
+            self.grid = Some((Pictures::new(&found.made)?, path));
+        }
         Ok(())
     }
 
@@ -306,6 +358,12 @@ impl Session {
             let figures = self.model.evaluate(test)?.into_iter();
             self.measured.extend(figures.map(|(n, v)| (n.to_string(), v)));
         }
+        Ok(())
+    }
+
+    fn draw_curves(&mut self) -> Result<()> {
+        let path = self.dir.curves();
+        self.curves = curves::draw(&self.dir.metrics(), &path)?.then_some(path);
         Ok(())
     }
 
@@ -342,7 +400,7 @@ impl Session {
         self.metrics.sync()?;
         let (step, judged) = (self.step, self.judged);
         let position = Position { step, judged, loader: self.loader.state(), data: self.data };
-        checkpoints::save(&self.dir, &self.config, &self.shapes, &position, state)
+        checkpoints::save(&self.dir.checkpoint(), &self.config, &self.shapes, &position, state)
     }
 
     fn stop(&mut self, signal: i32) -> Result<()> {
@@ -368,7 +426,8 @@ impl Session {
     }
 
     /// The final figures, and where everything is.
-    fn report(&self, json: bool) -> Result<()> {
+    fn report(&mut self, json: bool) -> Result<()> {
+        let generative = self.model.decoder().is_some_and(|d| d.is_generative());
         let (model, seconds) = (&self.config.model, self.seconds());
         let checkpoint = self.dir.checkpoint();
         if json {
@@ -383,6 +442,10 @@ impl Session {
             if let Some((_, grid)) = &self.grid {
                 line.insert("pictures".into(), grid.display().to_string().into());
             }
+            if let Some(curves) = &self.curves {
+                line.insert("curves".into(), curves.display().to_string().into());
+            }
+            line.insert("tensor_bytes".into(), self.memory.into());
             say(&Value::Object(line).to_string());
             return Ok(());
         }
@@ -399,10 +462,31 @@ impl Session {
         if let Some((_, grid)) = &self.grid {
             say(&format!("pictures    {}", grid.display()));
         }
+        if let Some(curves) = &self.curves {
+            say(&format!("curves      {}", curves.display()));
+        }
         say(&format!("checkpoint  {}", checkpoint.display()));
+        say(&format!("figures     gradus eval {}", self.dir.path().display()));
         if self.grid.is_some() {
-            say(&format!("more        gradus sample {}", checkpoint.display()));
+            let verb = if generative { "sample" } else { "reconstruct" };
+            say(&format!("more        gradus {verb} {}", self.dir.path().display()));
         }
         Ok(())
     }
+}
+
+/// Takes a step with made-up pictures, and takes it back, to know what it needs before anything is written: memory that
+/// is not there is an error here. Gives the bytes that tensors took at most.
+fn rehearse(model: &mut dyn Model, count: usize, image: [usize; 3], classes: usize) -> Result<usize> {
+    let before = model.state()?;
+    let [c, h, w] = image;
+    let pixels = (0..count * c * h * w).map(|i| (i * 37 % 256) as f32 / 255.0).collect();
+    let labels = (classes > 0).then(|| vec![0; count]);
+    let batch = Batch { epoch: 0, indices: vec![0; count], shape: [count, c, h, w], pixels, labels };
+    gradus::reset_peak();
+    let stepped = model.step(&batch);
+    let bytes = gradus::memory_stats().peak;
+    model.load(&before)?;
+    stepped?;
+    Ok(bytes)
 }

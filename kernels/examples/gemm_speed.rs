@@ -1,37 +1,49 @@
 //! GFLOP/s of GEMM and convolution on the shapes that matter, and the share of the machine's peak.
 //!
-//! Rounds over all cases, 1 and 2 threads in turn, best time of all rounds. The peak is measured in the same run.
-//! `cargo run --release -p gradus-kernels --example gemm_speed [filter]`
+//! Rounds over all cases, 1 and 2 threads in turn, best time of all rounds. The peak, that of the instruction set in
+//! use, is measured in the same run.
+//! `[GRADUS_SIMD=avx2] cargo run --release -p gradus-kernels --example gemm_speed [filter [rounds]]`
 
 use gradus_kernels::conv::{self, Conv};
-use gradus_kernels::gemm::{self, Gemm};
+use gradus_kernels::gemm::{self, Float, Gemm};
+use gradus_kernels::simd::{self, Level};
 use std::time::{Duration, Instant};
 
 /// Something to time: its name, its floating-point operations, and how to make it ready.
 struct Case {
     name: String,
     flops: f64,
+    /// Bytes of an element: the peak of f64 is half that of f32.
+    width: usize,
     prepare: Box<dyn Fn() -> Run>,
 }
 
 type Run = Box<dyn FnMut() + Send>;
 
-fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 0.999).collect()
+/// Ordinary values. With 64 spare elements at the end, of which [`aligned`] takes some.
+fn values<T: Float + From<f32>>(len: usize) -> Vec<T> {
+    (0..len + 64).map(|i| T::from(((i * 7919) % 1000) as f32 / 500.0 - 0.999)).collect()
 }
 
-fn gemm_case(layout: &str, m: usize, n: usize, k: usize) -> Case {
+/// The part of `values` that begins on a cache line, as tensors do.
+fn aligned<T>(values: &mut [T]) -> &mut [T] {
+    let (start, len) = (values.as_ptr().align_offset(64), values.len() - 64);
+    &mut values[start..start + len]
+}
+
+fn gemm_case<T: Float + From<f32>>(layout: &str, m: usize, k: usize, n: usize) -> Case {
     let (mi, ni, ki) = (m as isize, n as isize, k as isize);
     let a = if layout.starts_with('N') { [ki, 1] } else { [1, mi] };
     let b = if layout.ends_with('N') { [ni, 1] } else { [1, ki] };
     let g = Gemm { m, n, k, a, b, batch: vec![] };
     let prepare = move || -> Run {
-        let (g, a, b, mut c) = (g.clone(), values(m * k), values(k * n), vec![0f32; m * n]);
-        Box::new(move || gemm::gemm(&g, &a, &b, &mut c))
+        let (g, mut a, mut b, mut c) = (g.clone(), values::<T>(m * k), values(k * n), values(m * n));
+        Box::new(move || gemm::gemm(&g, aligned(&mut a), aligned(&mut b), aligned(&mut c)))
     };
     Case {
-        name: format!("{layout} {m}x{k}x{n}"),
+        name: format!("f{} {layout} {m}x{k}x{n}", 8 * size_of::<T>()),
         flops: 2.0 * (m * n * k) as f64,
+        width: size_of::<T>(),
         prepare: Box::new(prepare),
     }
 }
@@ -69,67 +81,97 @@ fn conv_cases() -> Vec<Case> {
         let flops = 2.0 * (64 * i * o * kernel * kernel * out * out) as f64;
         for form in ["fwd", "bwd_data", "bwd_weight"] {
             let prepare = move || -> Run {
-                let (mut x, mut w, mut y) = (values(c.x_len()), values(c.w_len()), values(c.y_len()));
-                Box::new(move || match form {
-                    "fwd" => conv::conv(&c, &x, &w, &mut y),
-                    "bwd_data" => conv::conv_input(&c, &y, &w, &mut x),
-                    _ => conv::conv_weight(&c, &x, &y, &mut w),
+                let (mut x, mut w, mut y) = (values::<f32>(c.x_len()), values(c.w_len()), values(c.y_len()));
+                Box::new(move || {
+                    let (x, w, y) = (aligned(&mut x), aligned(&mut w), aligned(&mut y));
+                    match form {
+                        "fwd" => conv::conv(&c, x, w, y),
+                        "bwd_data" => conv::conv_input(&c, y, w, x),
+                        _ => conv::conv_weight(&c, x, y, w),
+                    }
                 })
             };
             let name = format!("{form} {i}→{o} {size}² k{kernel}s{stride}");
-            cases.push(Case { name, flops, prepare: Box::new(prepare) });
+            cases.push(Case { name, flops, width: 4, prepare: Box::new(prepare) });
         }
     }
     cases
 }
+
+/// m, k and n.
+const GEMMS: [(usize, usize, usize); 15] = [
+    (64, 64, 64),
+    (128, 128, 128),
+    (256, 256, 256),
+    (512, 512, 512),
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (128, 784, 256),
+    (128, 256, 784),
+    (784, 128, 256),
+    (64, 100, 1024),
+    (128, 1024, 784),
+    (1024, 128, 784),
+    (128, 256, 1),
+    (128, 1, 256),
+    (1, 784, 1024),
+];
 
 fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = vec![];
-    for size in [64, 128, 256, 512, 1024, 2048] {
-        cases.extend(["NN", "NT", "TN"].map(|layout| gemm_case(layout, size, size, size)));
-    }
-    let mlp = [
-        (128, 784, 256),
-        (128, 256, 784),
-        (128, 1024, 784),
-        (1024, 128, 784),
-        (784, 128, 256),
-        (64, 100, 1024),
-    ];
-    for (m, k, n) in mlp.into_iter().chain([(128, 256, 1), (128, 1, 256), (1, 784, 1024)]) {
-        cases.extend(["NN", "NT", "TN"].map(|layout| gemm_case(layout, m, n, k)));
-    }
-    cases.extend(conv_cases());
-    cases
+    let layouts = ["NN", "NT", "TN"];
+    let single =
+        GEMMS.into_iter().flat_map(|(m, k, n)| layouts.map(|layout| gemm_case::<f32>(layout, m, k, n)));
+    let double = [64, 512, 1024]
+        .into_iter()
+        .flat_map(|size| layouts.map(|layout| gemm_case::<f64>(layout, size, size, size)));
+    single.chain(double).chain(conv_cases()).collect()
 }
 
-/// f32 multiply-adds of one core from registers alone, in FLOP/s.
+/// f32 multiply-adds of one core from registers alone, at the level in use, in FLOP/s.
 fn peak() -> f64 {
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f")]
-    fn chains(steps: usize) -> f32 {
-        use std::arch::x86_64::*;
-        let mut sum = [_mm512_set1_ps(0.5); 12];
-        let (x, y) = (_mm512_set1_ps(std::hint::black_box(0.999)), _mm512_set1_ps(0.001));
-        for _ in 0..steps {
-            // By index: an iterator would keep the sums in memory.
-            #[allow(clippy::needless_range_loop)]
-            for i in 0..12 {
-                sum[i] = _mm512_fmadd_ps(sum[i], x, y);
+    macro_rules! chains {
+        ($features:literal, $set1:ident, $fma:ident, $store:ident) => {{
+            #[target_feature(enable = $features)]
+            fn chains(steps: usize) -> f32 {
+                use std::arch::x86_64::*;
+                let mut sum = [$set1(0.5); 12];
+                let (x, y) = ($set1(std::hint::black_box(0.999)), $set1(0.001));
+                for _ in 0..steps {
+                    // By index: an iterator would keep the sums in memory.
+                    #[allow(clippy::needless_range_loop)]
+                    for i in 0..12 {
+                        sum[i] = $fma(sum[i], x, y);
+                    }
+                }
+                let mut total = 0.0;
+                for sum in sum {
+                    let mut lanes = [0.0; 16];
+                    // SAFETY: no vector has more than 16 elements.
+                    unsafe { $store(lanes.as_mut_ptr(), sum) };
+                    total += lanes.iter().sum::<f32>();
+                }
+                total
             }
-        }
-        sum.into_iter().fold(0.0, |total, v| total + _mm512_reduce_add_ps(v))
+            // SAFETY: the level in use has these features.
+            |steps| std::hint::black_box(unsafe { chains(std::hint::black_box(steps)) })
+        }};
     }
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
+    {
+        let (lanes, chains): (f64, fn(usize) -> f32) = match simd::level() {
+            Level::Avx512 => (16.0, chains!("avx512f", _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps)),
+            Level::Avx2 => (8.0, chains!("avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps)),
+            Level::Portable => return f64::NAN,
+        };
         let seconds = (0..20).map(|_| {
             let start = Instant::now();
-            // SAFETY: the feature was detected.
-            std::hint::black_box(unsafe { chains(std::hint::black_box(500_000)) });
+            chains(500_000);
             start.elapsed().as_secs_f64()
         });
-        return 12.0 * 32.0 * 5e5 / seconds.fold(f64::MAX, f64::min);
+        12.0 * 2.0 * lanes * 5e5 / seconds.fold(f64::MAX, f64::min)
     }
+    #[cfg(not(target_arch = "x86_64"))]
     f64::NAN
 }
 
@@ -172,16 +214,16 @@ fn main() {
             for_threads(|threads| best[threads - 1] = best[threads - 1].min(time(&mut *run)));
         }
     }
-    println!("peak of one core: {:.0} GFLOP/s", top / 1e9);
+    println!("{} at most {:.0} GFLOP/s (f32, one core)", simd::level().name(), top / 1e9);
     println!(
         "{:<28} {:>10} {:>7} {:>6} {:>10} {:>7} {:>6}",
         "", "1 thread", "GF/s", "%", "2 threads", "GF/s", "%"
     );
-    for (Case { name, flops, .. }, best) in cases.iter().zip(best) {
+    for (Case { name, flops, width, .. }, best) in cases.iter().zip(best) {
         print!("{name:<28}");
         for (threads, seconds) in [1.0, 2.0].into_iter().zip(best) {
             let speed = flops / seconds;
-            let share = 100.0 * speed / (top * threads);
+            let share = 100.0 * speed * *width as f64 / 4.0 / (top * threads);
             print!(" {:>7.1} µs {:>7.1} {share:>6.1}", seconds * 1e6, speed / 1e9);
         }
         println!();

@@ -18,6 +18,7 @@ pub mod gemm;
 pub mod math;
 pub mod naive;
 pub mod par;
+pub mod peak;
 pub mod pointwise;
 pub mod program;
 pub mod random;

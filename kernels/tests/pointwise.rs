@@ -304,6 +304,57 @@ fn mixed_program() {
     });
 }
 
+/// All pairs of f32 operations that run as one loop, with each operand a vector, a scalar or a parameter.
+#[test]
+fn pairs_of_operations() {
+    use Binary::{Add, Div, Mul, Sub};
+    let t = DType::F32;
+    let pairs =
+        [(Mul, Add), (Mul, Sub), (Mul, Mul), (Mul, Div), (Add, Mul), (Sub, Mul), (Sub, Add), (Add, Div)];
+    at_levels(|_| {
+        for (first, second) in pairs {
+            for (left, swap) in [(true, false), (false, false), (true, true), (false, true)] {
+                // Operand `swap` picks is the parameter, of the first operation or of the second.
+                let last = if left { [4, 3] } else { [3, 4] };
+                let code = [
+                    (Instr::Input(0), t),
+                    (Instr::Param(0), t),
+                    (Instr::Input(1), t),
+                    (if swap { Instr::Param(0) } else { Instr::Input(2) }, t),
+                    (Instr::Binary(first, 0, if swap { 2 } else { 1 }), t),
+                    (Instr::Binary(second, last[0], last[1]), t),
+                    (Instr::Unary(Unary::Neg, 5), t),
+                ];
+                for outs in [&[5][..], &[6], &[4, 5]] {
+                    for ins in
+                        [[Layout::Contiguous; 3], [Layout::Channel, Layout::Single, Layout::Contiguous]]
+                    {
+                        let p = program(&code, outs);
+                        compare(&p, &[3, 700], &ins, Layout::Contiguous, &PARAMS, 0.0, 5);
+                        compare(&p, &[7, 5], &ins, Layout::Contiguous, &PARAMS, 0.0, 6);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Results so large that they are written past the caches, from addresses that are no multiples of a cache line.
+#[test]
+fn large_results() {
+    let t = DType::F32;
+    let code = [
+        (Instr::Input(0), t),
+        (Instr::Unary(Unary::Abs, 0), t),
+        (Instr::Binary(Binary::Add, 0, 1), t),
+        (Instr::Binary(Binary::Lt, 0, 1), DType::Bool),
+    ];
+    for shape in [&[(1 << 20) + 77][..], &[1025, 1031]] {
+        compare(&program(&code, &[2]), shape, &[Layout::Contiguous], Layout::Contiguous, &[], 0.0, 3);
+        compare(&program(&code, &[1, 3, 2]), shape, &[Layout::Contiguous], Layout::Padded, &[], 0.0, 4);
+    }
+}
+
 /// Runs a kernel on fresh outputs and returns their elements.
 fn outputs(
     p: &Program,

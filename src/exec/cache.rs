@@ -75,7 +75,7 @@ fn lookup(capture: &Capture) -> Option<Arc<Ready>> {
 }
 
 /// Whether pointwise work is fused. `GRADUS_FUSE=0` runs one kernel a node: slower, equal bit for bit.
-fn fusing() -> bool {
+pub(super) fn fusing() -> bool {
     static FUSE: OnceLock<bool> = OnceLock::new();
     *FUSE.get_or_init(|| std::env::var_os("GRADUS_FUSE").is_none_or(|v| v != "0"))
 }

@@ -2,6 +2,7 @@
 //! around kernels: it hands out raw addresses, and says why they are good.
 
 use super::capture::Capture;
+use super::chain::{self, Chain, Local, Member};
 use super::memory::{Buffer, memory_stats};
 use super::plan::{ConvForm, Kernel, MapStep, Plan, Step};
 use super::value::HostValue;
@@ -11,8 +12,11 @@ use crate::shape::{Layout, Shape};
 use gradus_kernels::conv::{Conv, ConvBlock};
 use gradus_kernels::gemm::{Block, Float, Gemm};
 use gradus_kernels::program::{self, Instr};
-use gradus_kernels::{DType, RawView, conv, fold, gather, gemm, pointwise, reduce, scan, sort};
-use std::sync::atomic::Ordering::Relaxed;
+use gradus_kernels::{
+    DType, MAX_RANK, RawView, conv, fold, gather, gemm, par, pointwise, reduce, scan, sort,
+};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// A plan whose fused programs are made ready to run.
@@ -20,6 +24,8 @@ pub(super) struct Program {
     plan: Plan,
     /// For each step, the program it has, if any.
     fused: Vec<Fused>,
+    /// Steps that run together, block by block.
+    chains: Vec<Chain>,
 }
 
 /// A step's fused program: a map, the prologue of a reduction, or the epilogue of a product.
@@ -42,7 +48,8 @@ impl Program {
             }
             _ => Fused::None,
         };
-        Program { fused: plan.steps.iter().map(fused).collect(), plan }
+        let fused = plan.steps.iter().map(fused).collect();
+        Program { fused, chains: chain::find(&plan), plan }
     }
 }
 
@@ -50,8 +57,19 @@ impl Program {
 pub(super) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
     let plan = &program.plan;
     let mut machine = Machine { capture, slots: vec![None; plan.slots.len()] };
-    for (step, fused) in plan.steps.iter().zip(&program.fused) {
-        machine.begin(step, plan)?;
+    // The guard and the trace look at steps one by one.
+    let whole = guard || trace::enabled();
+    let mut chains = program.chains.iter().filter(|_| !whole).peekable();
+    let mut next = 0;
+    while next < plan.steps.len() {
+        if let Some(chain) = chains.next_if(|chain| chain.steps.start == next) {
+            machine.chain(chain, program)?;
+            next = chain.steps.end;
+            continue;
+        }
+        let (step, fused) = (&plan.steps[next], &program.fused[next]);
+        next += 1;
+        machine.begin(step, plan, &[])?;
         match trace::enabled() {
             false => machine.step(step, fused)?,
             true => {
@@ -104,8 +122,9 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    fn begin(&mut self, step: &Step, plan: &Plan) -> Result<()> {
-        for &(slot, heir) in &step.begins {
+    /// Makes the slots that begin at a step, but for those that a chain keeps in scratch memory.
+    fn begin(&mut self, step: &Step, plan: &Plan, local: &[Local]) -> Result<()> {
+        for &(slot, heir) in step.begins.iter().filter(|(slot, _)| local.iter().all(|l| l.slot != *slot)) {
             let buffer = match heir.and_then(|old| self.slots[old as usize].clone()) {
                 Some(buffer) => buffer,
                 None => {
@@ -213,6 +232,76 @@ impl Machine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Runs the steps of a chain block by block of their common axis, then those that follow them.
+    fn chain(&mut self, chain: &Chain, program: &Program) -> Result<()> {
+        let plan = &program.plan;
+        let steps = &plan.steps[chain.steps.clone()];
+        steps.iter().try_for_each(|step| self.begin(step, plan, &chain.local))?;
+        let parts: Vec<Part> = chain.members.iter().map(|member| self.part(member, chain, program)).collect();
+        let (params, bytes, exhausted) = (&self.capture.params, chain.scratch(), AtomicBool::new(false));
+        par::for_each(chain.len.div_ceil(chain.block), |block| {
+            let start = block * chain.block;
+            let Ok(scratch) = Buffer::new(bytes) else { return exhausted.store(true, Relaxed) };
+            for part in &parts {
+                // SAFETY: see `step`. Blocks of all members touch disjoint elements of what the chain writes, as
+                // `chain` has found out, within a block members run in the order of the plan, and the scratch
+                // memory is this block's alone.
+                unsafe { part.run(start..(start + chain.block).min(chain.len), scratch.as_ptr(), params) };
+            }
+        });
+        if exhausted.into_inner() {
+            let node = self.capture.nodes[steps[0].node as usize].tensor.node();
+            let held = memory_stats().live as u64;
+            return Err(Error::OutOfMemory { bytes, op: node.op.name(), site: node.site, held });
+        }
+        chain.after.iter().try_for_each(|&step| self.step(&plan.steps[step], &program.fused[step]))?;
+        for slot in steps.iter().flat_map(|step| &step.ends) {
+            self.slots[*slot as usize] = None;
+        }
+        Ok(())
+    }
+
+    fn part<'p>(&self, member: &Member, chain: &Chain, program: &'p Program) -> Part<'p> {
+        let axis = member.axis;
+        let views = |operands: &[(Operand, DType)]| -> Vec<PartView> {
+            operands.iter().map(|(o, dtype)| self.part_view(o, *dtype, axis, chain)).collect()
+        };
+        let fused = &program.fused[member.step];
+        match &program.plan.steps[member.step].kernel {
+            Kernel::Map(map) => {
+                let kernel = PartKernel::Map(fused.map(), member.stream);
+                Part {
+                    kernel,
+                    shape: &map.shape,
+                    axis,
+                    inputs: views(&map.inputs),
+                    outputs: views(&map.outputs),
+                }
+            }
+            Kernel::Reduce { shape, axes, inputs, out, .. } => {
+                let layout = Layout { offset: 0, strides: [0; MAX_RANK] };
+                let dtype = program.plan.slots[*out as usize].1;
+                let outputs = views(&[(Operand { place: Place::Slot(*out), layout }, dtype)]);
+                let kernel = PartKernel::Reduce(fused.reduce(), *axes);
+                Part { kernel, shape, axis, inputs: views(inputs), outputs }
+            }
+            _ => unreachable!("a chain is of maps and reductions"),
+        }
+    }
+
+    /// An operand of a chain. In scratch memory, a whole turn of the common axis is only a block long.
+    fn part_view(&self, operand: &Operand, dtype: DType, axis: usize, chain: &Chain) -> PartView {
+        let local = chain.local.iter().find(|local| operand.place == Place::Slot(local.slot));
+        let Some(local) = local else { return PartView { view: self.view(operand, dtype), local: None } };
+        let mut strides = operand.layout.strides;
+        let turn = (local.stride * chain.len) as isize;
+        for (_, stride) in strides.iter_mut().enumerate().filter(|(k, s)| *k != axis && **s % turn == 0) {
+            *stride = *stride / chain.len as isize * chain.block as isize;
+        }
+        let view = RawView { ptr: std::ptr::null_mut(), strides };
+        PartView { view, local: Some([local.at, local.stride * dtype.size()]) }
     }
 
     fn bad_index(&self, step: &Step, e: gather::BadIndex) -> Error {
@@ -337,6 +426,65 @@ impl Machine<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A step of a chain with its operands.
+struct Part<'a> {
+    kernel: PartKernel<'a>,
+    shape: &'a Shape,
+    axis: usize,
+    inputs: Vec<PartView>,
+    outputs: Vec<PartView>,
+}
+
+enum PartKernel<'a> {
+    Map(&'a pointwise::Kernel, bool),
+    Reduce(&'a reduce::Kernel, u32),
+}
+
+/// An operand of a step of a chain: one in memory, or one in the scratch memory of a block, which has its place
+/// there and the bytes from one index of the common axis to the next.
+struct PartView {
+    view: RawView,
+    local: Option<[usize; 2]>,
+}
+
+impl PartView {
+    /// The operand as the whole space would have it, for the block that begins at index `start`.
+    fn of(&self, start: usize, scratch: *mut u8) -> RawView {
+        match self.local {
+            None => self.view,
+            Some([at, step]) => RawView {
+                ptr: scratch.wrapping_add(at).wrapping_sub(start * step),
+                strides: self.view.strides,
+            },
+        }
+    }
+}
+
+impl Part<'_> {
+    /// # Safety
+    /// As the kernel's, for the elements of this range of the common axis.
+    unsafe fn run(&self, range: Range<usize>, scratch: *mut u8, params: &[u64]) {
+        let (shape, rank) = (self.shape, self.shape.rank());
+        let views = |of: &[PartView]| of.iter().map(|view| view.of(range.start, scratch)).collect::<Vec<_>>();
+        let (inputs, outputs) = (views(&self.inputs), views(&self.outputs));
+        match &self.kernel {
+            PartKernel::Map(kernel, stream) => {
+                let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
+                size[..rank].copy_from_slice(shape);
+                (start[self.axis], size[self.axis]) = (range.start, range.len());
+                let (start, size) = (&start[..rank], &size[..rank]);
+                // SAFETY: the caller's promise.
+                unsafe { kernel.run_part(shape, start, size, &inputs, &outputs, params, *stream) }
+            }
+            PartKernel::Reduce(kernel, axes) => {
+                let part = (self.axis, range);
+                // SAFETY: the caller's promise.
+                unsafe { kernel.run_part(shape, *axes, part, &inputs, outputs[0].ptr, params) }
+            }
+        }
     }
 }
 

@@ -56,12 +56,31 @@ pub fn trim_memory() {
     }
 }
 
+/// Asks the system to back whole huge pages with one each: fewer faults at the first touch, and far fewer misses of the
+/// address translation afterwards.
+#[cfg(target_os = "linux")]
+fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
+    use std::ffi::{c_int, c_void};
+    unsafe extern "C" {
+        fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    }
+    const MADV_HUGEPAGE: c_int = 14;
+    if bytes >= HUGE {
+        // SAFETY: the range is whole pages inside an allocation, and the advice changes no content. A system that
+        // does not take it says so, and nothing is lost.
+        unsafe { madvise(start.as_ptr().cast(), bytes & !(HUGE - 1), MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
+
 struct Block(NonNull<u8>);
 // SAFETY: a block in the pool is owned by the pool alone; it is plain memory.
 unsafe impl Send for Block {}
 
 fn layout(class: usize) -> Layout {
-    let align = if class >= 2 * HUGE { HUGE } else { ALIGN };
+    let align = if class >= HUGE { HUGE } else { ALIGN };
     // `size_class` keeps sizes far below the limit of Layout.
     Layout::from_size_align(class, align).expect("size classes are valid layouts")
 }
@@ -112,7 +131,8 @@ impl Buffer {
             trim_memory();
             // SAFETY: as above.
             NonNull::new(unsafe { alloc(layout(class)) })
-        })
+        });
+        found.inspect(|&start| prefer_huge_pages(start, class))
     }
 
     /// The first byte.

@@ -2,12 +2,14 @@
 
 mod cache;
 mod capture;
+mod chain;
 mod cpu;
 mod fuse;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
 pub(crate) mod memory;
 mod plan;
+mod record;
 mod schedule;
 mod trace;
 mod value;
@@ -24,14 +26,30 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 pub(crate) use value::Value;
 
+/// Computes several tensors in one plan, so that what they have in common is computed once, and keeps their values.
+///
+/// ```
+/// use gradus::{Tensor, eval};
+/// let x = Tensor::from([1.0f32, 2.0, 3.0]);
+/// let (mean, square) = (x.mean(..), x.square());
+/// eval([&mean, &square])?;
+/// # Ok::<(), gradus::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Tensor::eval`].
+pub fn eval<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    eval_roots(&tensors.into_iter().cloned().collect::<Vec<_>>())
+}
+
 /// Evaluates `roots` together and keeps their values.
 pub(crate) fn eval_roots(roots: &[Tensor]) -> Result<()> {
-    eval(roots, Keep::Roots)
+    eval_keeping(roots, Keep::Roots)
 }
 
 /// Evaluates `roots` together; besides their values, keeps those that the user still has handles on.
 pub(crate) fn eval_step(roots: &[Tensor]) -> Result<()> {
-    eval(roots, Keep::Held)
+    eval_keeping(roots, Keep::Held)
 }
 
 /// The value of a tensor that is about to be read. A scalar is often a loss whose gradient comes next, so the
@@ -40,11 +58,11 @@ pub(crate) fn value_of(x: &Tensor) -> Result<Value> {
     if let Some(value) = x.node().value() {
         return Ok(value);
     }
-    eval(std::slice::from_ref(x), if x.numel() == 1 { Keep::All } else { Keep::Roots })?;
+    eval_keeping(std::slice::from_ref(x), if x.numel() == 1 { Keep::All } else { Keep::Roots })?;
     x.node().value().ok_or_else(|| Error::Data(String::from("a value was not kept")))
 }
 
-fn eval(roots: &[Tensor], keep: Keep) -> Result<()> {
+fn eval_keeping(roots: &[Tensor], keep: Keep) -> Result<()> {
     let first = roots.iter().find_map(|x| x.node().device.as_ref());
     let elsewhere = |x: &&Tensor| x.node().device.as_ref().is_some_and(|d| Some(d) != first);
     if !roots.iter().any(|x| elsewhere(&x)) {
@@ -54,13 +72,14 @@ fn eval(roots: &[Tensor], keep: Keep) -> Result<()> {
     let (there, here): (Vec<&Tensor>, Vec<&Tensor>) = roots.iter().partition(elsewhere);
     let owned = |roots: Vec<&Tensor>| roots.into_iter().cloned().collect::<Vec<_>>();
     eval_together(&owned(here), keep)?;
-    eval(&owned(there), keep)
+    eval_keeping(&owned(there), keep)
 }
 
 fn eval_together(roots: &[Tensor], keep: Keep) -> Result<()> {
     let start = Instant::now();
     let Some(capture) = Capture::new(roots, keep)? else { return Ok(()) };
     let ready = cache::plan_for(&capture)?;
+    record::record(&capture);
     STATS.planning_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
     let begin = Instant::now();
     let result = run(&ready, &capture, guarded());

@@ -26,6 +26,8 @@ pub(crate) struct Step {
     pub kernel: Kernel,
     /// The node whose result this is, for messages.
     pub node: u32,
+    /// All nodes that it computes, for pictures.
+    pub nodes: Vec<u32>,
     /// Slots that begin here, and the slot whose memory each takes over, if any.
     pub begins: Vec<(u32, Option<u32>)>,
     /// Slots that nothing needs afterwards.
@@ -171,7 +173,7 @@ fn class_of(op: &Op) -> Class {
 }
 
 impl<'a> Ir<'a> {
-    fn new(capture: &'a Capture) -> Ir<'a> {
+    pub fn new(capture: &'a Capture) -> Ir<'a> {
         let n = capture.nodes.len();
         let mut ir = Ir {
             capture,

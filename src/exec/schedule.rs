@@ -131,7 +131,7 @@ impl Scheduler<'_, '_> {
             .filter(|&&i| self.slot[i as usize].is_some() && ir.dtype(i).is_float())
             .map(|&i| (self.out(i), ir.capture.shape(i).numel(), ir.dtype(i)))
             .collect();
-        Step { kernel, node, begins: vec![], ends: vec![], results }
+        Step { kernel, node, nodes: nodes.to_vec(), begins: vec![], ends: vec![], results }
     }
 
     /// A strided copy of a view into a buffer of its own.

@@ -11,7 +11,7 @@ pub(super) fn enabled() -> bool {
 }
 
 /// What a kernel is, its multiply-adds times two, and the bytes it must move.
-fn describe(kernel: &Kernel) -> (String, f64, usize) {
+pub(super) fn describe(kernel: &Kernel) -> (String, f64, usize) {
     let fused = |epilogue: bool| if epilogue { " + map" } else { "" };
     match kernel {
         Kernel::Map(map) => {
@@ -21,7 +21,9 @@ fn describe(kernel: &Kernel) -> (String, f64, usize) {
         }
         Kernel::Reduce { shape, axes, inputs, .. } => {
             let bytes = inputs.iter().map(|(_, d)| d.size()).sum::<usize>() * shape.numel();
-            (format!("reduce {shape} over {axes:#b}"), 0.0, bytes)
+            let list: Vec<String> =
+                (0..shape.rank()).filter(|a| axes >> a & 1 == 1).map(|a| a.to_string()).collect();
+            (format!("reduce {shape} over axes {}", list.join(", ")), 0.0, bytes)
         }
         Kernel::Gemm { gemm: g, dtype, epilogue, .. } => {
             let batch: usize = g.batch.iter().map(|b| b.len).product();
@@ -29,7 +31,8 @@ fn describe(kernel: &Kernel) -> (String, f64, usize) {
             let letter = |strides: [isize; 2]| if strides[1] == 1 || strides[0] == 0 { 'N' } else { 'T' };
             let bytes = dtype.size() * batch * (g.m * g.k + g.k * g.n + g.m * g.n);
             let layout = format!("{}{}", letter(g.a), letter(g.b));
-            let text = format!("gemm {layout} {}x{}x{} x{batch}{}", g.m, g.k, g.n, fused(epilogue.is_some()));
+            let times = if batch == 1 { String::new() } else { format!(" x{batch}") };
+            let text = format!("gemm {layout} {}x{}x{}{times}{}", g.m, g.k, g.n, fused(epilogue.is_some()));
             (text, flops, bytes)
         }
         Kernel::Conv { form, conv: c, dtype, epilogue, .. } => {

@@ -4,6 +4,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::data::{Batch, Loader, Pixels};
 use crate::loss::cross_entropy;
+use crate::metrics::Measured;
 use crate::nn::{Conv2d, Linear, Module};
 use crate::optim::Adam;
 use crate::train::{Figures, Trainable};
@@ -30,6 +31,10 @@ impl Default for ClassifierConfig {
     }
 }
 
+/// Mean and standard deviation of MNIST's pixels: all pictures are standardised as those are.
+const MEAN: f64 = 0.1307;
+const DEVIATION: f64 = 0.3081;
+
 /// Pictures `[n, c, h, w]` → logits `[n, classes]`.
 pub struct Network {
     conv1: Conv2d,
@@ -52,11 +57,21 @@ impl Network {
         }
     }
 
-    /// x `[n, c, h, w]` → `[n, classes]`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    /// What the fully connected layer makes of x `[n, c, h, w]`, before its ReLU: `[n, hidden]`.
+    pub fn features(&self, x: &Tensor) -> Tensor {
         let h = self.conv1.forward(x).max_pool2d(2, 2, 0).relu();
         let h = self.conv2.forward(&h).max_pool2d(2, 2, 0).relu();
-        self.out.forward(&self.hidden.forward(&h.flatten(1)).relu())
+        self.hidden.forward(&h.flatten(1))
+    }
+
+    /// Logits `[n, classes]` of features `[n, hidden]`.
+    pub fn logits(&self, features: &Tensor) -> Tensor {
+        self.out.forward(&features.relu())
+    }
+
+    /// x `[n, c, h, w]` → `[n, classes]`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.logits(&self.features(x))
     }
 }
 
@@ -93,6 +108,32 @@ impl Classifier {
         Ok(Classifier { network, opt })
     }
 
+    /// Features and class probabilities of pictures from 0 to 1 `[n, c, h, w]`, computed some hundred at a time: what
+    /// distances of samples are measured on.
+    ///
+    /// # Errors
+    /// Those of computing, such as out of memory.
+    ///
+    /// # Panics
+    /// If the pictures are of another size.
+    #[track_caller]
+    pub fn measure(&self, x: &Tensor) -> Result<Measured> {
+        const ROWS: usize = 500;
+        let n = x.shape()[0];
+        let mut parts = Vec::new();
+        for start in (0..n.max(1)).step_by(ROWS) {
+            let some = x.slice(0, start as isize..n.min(start + ROWS) as isize);
+            let features = self.network.features(&((some - MEAN) / DEVIATION));
+            features.eval()?;
+            parts.push(features.stop_grad());
+        }
+        let features = Tensor::cat(&parts, 0);
+        let probabilities = self.network.logits(&features).softmax(1).stop_grad();
+        features.eval()?;
+        probabilities.eval()?;
+        Ok(Measured { features, probabilities })
+    }
+
     /// Logits and classes of a batch.
     fn judge(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
         let Some(labels) = &batch.labels else {
@@ -104,9 +145,8 @@ impl Classifier {
 }
 
 impl Trainable for Classifier {
-    /// Standardised as MNIST is.
     fn pixels(&self) -> Pixels {
-        Pixels::Standardised { mean: 0.1307, deviation: 0.3081 }
+        Pixels::Standardised { mean: MEAN as f32, deviation: DEVIATION as f32 }
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Figures> {

@@ -12,6 +12,7 @@ pub use rules::{Adagrad, AdagradRule, Adam, AdamRule, RmsProp, RmsPropRule, Sgd,
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::grad::try_grad;
+use crate::graph::{UPDATE, as_part};
 use crate::nn::{Param, eval_with_assigned};
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
@@ -110,7 +111,27 @@ impl<R: Rule> Optimizer<R> {
     pub fn step(&mut self, loss: &Tensor) -> Result<()> {
         let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
         let gradients = self.gradients(loss, &values)?;
-        self.apply(loss, values, gradients)
+        self.apply(Some(loss), values, gradients)?;
+        loss.node().release();
+        Ok(())
+    }
+
+    /// One step down gradients that were made elsewhere, one for each parameter in their order: summed over several
+    /// batches, say.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there are more or fewer gradients than parameters, or one has another shape or type; whatever
+    /// evaluation can fail with. On an error nothing has changed.
+    pub fn step_with(&mut self, gradients: &[Tensor]) -> Result<()> {
+        let values: Vec<Tensor> = self.params.iter().map(|(_, p)| p.get()).collect();
+        if gradients.len() != values.len() {
+            let counts = format!("{} gradients were given for {} parameters", gradients.len(), values.len());
+            return Err(Error::Data(format!("step_with: {counts}")));
+        }
+        for ((name, _), (gradient, value)) in self.params.iter().zip(gradients.iter().zip(&values)) {
+            same_kind(&format!("step_with: the gradient of {name}"), gradient.clone(), value)?;
+        }
+        self.apply(None, values, gradients.iter().cloned().map(Some).collect())
     }
 
     fn gradients(&self, loss: &Tensor, values: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
@@ -130,17 +151,23 @@ impl<R: Rule> Optimizer<R> {
         }
     }
 
-    fn apply(&mut self, loss: &Tensor, values: Vec<Tensor>, gradients: Vec<Option<Tensor>>) -> Result<()> {
+    fn apply(
+        &mut self,
+        loss: Option<&Tensor>,
+        values: Vec<Tensor>,
+        gradients: Vec<Option<Tensor>>,
+    ) -> Result<()> {
         self.prepare(&values)?;
-        let gradients = self.clipped(gradients);
+        let gradients = as_part(UPDATE, || self.clipped(gradients));
         let info = StepInfo { step: self.step + 1, lr: self.lr };
         let mut updates = Vec::new();
         for (i, (value, gradient)) in values.iter().zip(gradients).enumerate() {
             let Some(gradient) = gradient else { continue };
-            let (new, slots) = self.rule.update(info, value, &gradient, &self.slots[i]);
+            let update = || self.rule.update(info, value, &gradient, &self.slots[i]);
+            let (new, slots) = as_part(UPDATE, update);
             updates.push((i, new, slots));
         }
-        let mut roots = vec![loss.clone()];
+        let mut roots: Vec<Tensor> = loss.into_iter().cloned().collect();
         for (_, new, slots) in &updates {
             roots.push(new.clone());
             roots.extend(slots.iter().cloned());
@@ -151,7 +178,6 @@ impl<R: Rule> Optimizer<R> {
             self.slots[i] = slots.iter().map(Tensor::fresh).collect();
         }
         self.step += 1;
-        loss.node().release();
         Ok(())
     }
 

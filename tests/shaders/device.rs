@@ -37,7 +37,8 @@ pub fn device() -> Option<&'static Device> {
 
 fn open() -> Option<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
+    let adapter =
+        pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
     let has = adapter.limits();
     let descriptor = wgpu::DeviceDescriptor { required_limits: has.clone(), ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
@@ -107,7 +108,10 @@ impl Device {
         let outputs = outputs.iter().enumerate().map(|(i, &length)| {
             let words = self.read(&buffers[&Bind::Output(i)]);
             assert!(words[..START].iter().all(|&w| w == GUARD), "words before output {i} were written");
-            assert!(words[START + length..][..AFTER].iter().all(|&w| w == GUARD), "words behind output {i} were written");
+            assert!(
+                words[START + length..][..AFTER].iter().all(|&w| w == GUARD),
+                "words behind output {i} were written"
+            );
             words[START..START + length].to_vec()
         });
         let outputs = outputs.collect();
@@ -196,7 +200,8 @@ impl Device {
             Source::Generated(text) => expand_text("generated", text, &[]),
         };
         let text = text.expect("a shader");
-        let descriptor = wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(text.into()) };
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(text.into()) };
         let checks = match checked {
             true => wgpu::ShaderRuntimeChecks::checked(),
             false => wgpu::ShaderRuntimeChecks::unchecked(),

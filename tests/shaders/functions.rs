@@ -60,7 +60,9 @@ fn ulps(found: f32, exact: f64) -> f64 {
 fn arguments() -> Vec<f32> {
     let mut numbers = Numbers::new(11);
     let mut x = vec![0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN];
-    x.extend([88.7, 88.8, -87.3, -103.0, 100.0, -100.0, 1e-6, -1e-6, 0.5, 10.0, 2047.9, 2048.0, 1e6, 1e10, 3e38]);
+    x.extend([
+        88.7, 88.8, -87.3, -103.0, 100.0, -100.0, 1e-6, -1e-6, 0.5, 10.0, 2047.9, 2048.0, 1e6, 1e10, 3e38,
+    ]);
     for _ in 0..2000 {
         let exponent = numbers.below(60) as i32 - 40;
         x.push(numbers.float() * 2f32.powi(exponent));
@@ -98,7 +100,8 @@ fn elementary_functions_are_accurate() {
         let mut worst = (0.0, String::new());
         for (&x, found) in x.iter().zip(found) {
             let exact = exact(f64::from(x));
-            let off = if exact.abs() < 1.2e-38 { f64::from(found).abs() / 1.2e-38 } else { ulps(found, exact) };
+            let off =
+                if exact.abs() < 1.2e-38 { f64::from(found).abs() / 1.2e-38 } else { ulps(found, exact) };
             if off > worst.0 {
                 worst = (off, format!("{name}({x:e}) = {found:e}, not {exact:e}: off by {off:.2} units"));
             }
@@ -110,11 +113,13 @@ fn elementary_functions_are_accurate() {
 #[test]
 fn powers_are_accurate() {
     let Some(device) = device() else { return };
-    let special = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3.0, 1e20];
+    let special =
+        [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3.0, 1e20];
     let mut pairs: Vec<(f32, f32)> = special.iter().flat_map(|&x| special.map(|y| (x, y))).collect();
     let mut numbers = Numbers::new(12);
     for _ in 0..2000 {
-        pairs.push((numbers.float().abs() * 2f32.powi(numbers.below(20) as i32 - 10), numbers.float() * 12.0));
+        pairs
+            .push((numbers.float().abs() * 2f32.powi(numbers.below(20) as i32 - 10), numbers.float() * 12.0));
         pairs.push((-numbers.float() * 8.0, numbers.below(20) as f32 - 10.0));
     }
     let (x, y): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
@@ -145,8 +150,16 @@ fn nan_and_order_are_told_by_bits() {
     for (i, (&x, &y)) in x.iter().zip(&y).enumerate() {
         assert_eq!(nan[i] == 1, x.is_nan());
         let either = x.is_nan() || y.is_nan();
-        assert!(same(larger[i], if either { f32::NAN } else { x.max(y) }), "max of {x}, {y} is {}", larger[i]);
-        assert!(same(smaller[i], if either { f32::NAN } else { x.min(y) }), "min of {x}, {y} is {}", smaller[i]);
+        assert!(
+            same(larger[i], if either { f32::NAN } else { x.max(y) }),
+            "max of {x}, {y} is {}",
+            larger[i]
+        );
+        assert!(
+            same(smaller[i], if either { f32::NAN } else { x.min(y) }),
+            "min of {x}, {y} is {}",
+            smaller[i]
+        );
         assert!(same(relu[i], if x.is_nan() { x } else { x.max(0.0) }), "relu of {x} is {}", relu[i]);
         let wanted = if x.is_nan() { x } else { f32::from(i8::from(x > 0.0) - i8::from(x < 0.0)) };
         assert!(same(sign[i], wanted), "sign of {x} is {}", sign[i]);
@@ -156,7 +169,18 @@ fn nan_and_order_are_told_by_bits() {
 #[test]
 fn conversions_saturate() {
     let Some(device) = device() else { return };
-    let x = [0.0f32, -0.9, 1.9, -1.9, 2147483648.0, -2147483648.0, 2147483520.0, 4294967040.0, 4294967296.0, 1e20];
+    let x = [
+        0.0f32,
+        -0.9,
+        1.9,
+        -1.9,
+        2147483648.0,
+        -2147483648.0,
+        2147483520.0,
+        4294967040.0,
+        4294967296.0,
+        1e20,
+    ];
     let x: Vec<f32> = x.into_iter().chain([-1e20, f32::NAN, f32::INFINITY, f32::NEG_INFINITY]).collect();
     let signed: Vec<u32> = x.iter().map(|&x| x as i32 as u32).collect();
     assert_eq!(evaluate(device, "bitcast<u32>(f_to_i32(x))", &x, &x), signed);

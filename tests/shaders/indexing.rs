@@ -73,7 +73,8 @@ fn a_bad_index_is_reported() {
 fn scatter_add_equals_the_plain_loop_bit_for_bit() {
     let Some(device) = device() else { return };
     let mut numbers = Numbers::new(2);
-    for (shape, axis, len) in [([3usize, 40, 7], 1, 6), ([1500, 2, 2], 0, 9), ([2, 3, 2500], 2, 700), ([2, 1, 5], 1, 3)]
+    for (shape, axis, len) in
+        [([3usize, 40, 7], 1, 6), ([1500, 2, 2], 0, 9), ([2, 3, 2500], 2, 700), ([2, 1, 5], 1, 3)]
     {
         let n = product(&shape);
         let src = numbers.floats(n);
@@ -105,13 +106,20 @@ fn scatter_add_of_rows_by_a_broadcast_index() {
     let strided = (Strided::contiguous(&src, &shape), Strided::new(&chosen, 0, &[1, 0]));
     let wanted = naive::gather::scatter_add(&shape, 0, len, strided.0, strided.1).unwrap();
     for scatter in [index::searched, index::sorted] {
-        let recipe = scatter(DType::F32, &shape, 0, len, &row_major(&shape), &view(0, &[1, 0]), &device.limits);
+        let recipe =
+            scatter(DType::F32, &shape, 0, len, &row_major(&shape), &view(0, &[1, 0]), &device.limits);
         let outcome = device.run(&recipe, &[&words(&src), &chosen], &[wanted.len()]);
         assert_eq!(outcome.outputs[0], words(&wanted));
     }
 }
 
-fn check_argsort<T: Element + PartialOrd>(device: &Device, shape: &[usize], axis: usize, x: &[T], bits: &[u32]) {
+fn check_argsort<T: Element + PartialOrd>(
+    device: &Device,
+    shape: &[usize],
+    axis: usize,
+    x: &[T],
+    bits: &[u32],
+) {
     for descending in [false, true] {
         let wanted = naive::sort::argsort(shape, axis, descending, Strided::contiguous(x, shape));
         let recipe = sort::argsort(T::DTYPE, shape, axis, descending, &row_major(shape), &device.limits);
@@ -144,7 +152,8 @@ fn argsort_of_integers_and_bools() {
     let Some(device) = device() else { return };
     let mut numbers = Numbers::new(6);
     let shape = [3usize, 90];
-    let bits: Vec<u32> = (0..270).map(|_| numbers.next() as u32).chain([u32::MAX, 0, 1 << 31]).take(270).collect();
+    let bits: Vec<u32> =
+        (0..270).map(|_| numbers.next() as u32).chain([u32::MAX, 0, 1 << 31]).take(270).collect();
     check_argsort(device, &shape, 1, &bits, &bits);
     let signed: Vec<i32> = bits.iter().map(|&b| b as i32).collect();
     check_argsort(device, &shape, 1, &signed, &bits);
@@ -157,7 +166,9 @@ fn argsort_of_integers_and_bools() {
 fn running_sums() {
     let Some(device) = device() else { return };
     let mut numbers = Numbers::new(7);
-    for (shape, axis) in [([3usize, 5, 4], 1), ([2, 64, 1], 1), ([3, 2500, 2], 1), ([1, 1, 1024], 2), ([2, 1, 1025], 2)] {
+    for (shape, axis) in
+        [([3usize, 5, 4], 1), ([2, 64, 1], 1), ([3, 2500, 2], 1), ([1, 1, 1024], 2), ([2, 1, 1025], 2)]
+    {
         let n = product(&shape);
         let x = numbers.floats(n);
         let wanted = naive::scan::cumsum(&shape, axis, Strided::contiguous(&x, &shape));
@@ -199,7 +210,8 @@ fn copies_of_views_into_a_zeroed_result() {
         Part { shape: vec![60, 50], input: 0, x: view(0, &[1, 60]), out: view(0, &[60, 1]) },
         Part { shape: vec![3, 4], input: 1, x: view(11, &[-4, -1]), out: view(57 * 60 + 56, &[60, 1]) },
     ];
-    let found = device.run(&lines::copies(true, 3600, &parts, &device.limits), &[&a, &b], &[3600]).outputs.remove(0);
+    let found =
+        device.run(&lines::copies(true, 3600, &parts, &device.limits), &[&a, &b], &[3600]).outputs.remove(0);
     for (e, &found) in found.iter().enumerate() {
         let (row, column) = (e / 60, e % 60);
         let wanted = match (row, column) {

@@ -33,6 +33,7 @@ impl Numbers {
 /// The largest difference; infinite where either is NaN.
 pub fn error(found: &[f32], wanted: &[f32]) -> f32 {
     assert_eq!(found.len(), wanted.len());
-    let difference = |(a, b): (&f32, &f32)| if a.is_nan() || b.is_nan() { f32::INFINITY } else { (a - b).abs() };
+    let difference =
+        |(a, b): (&f32, &f32)| if a.is_nan() || b.is_nan() { f32::INFINITY } else { (a - b).abs() };
     found.iter().zip(wanted).map(difference).fold(0.0, f32::max)
 }

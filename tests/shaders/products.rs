@@ -56,7 +56,8 @@ fn gemm_at_the_edges_of_every_tile() {
     let Some(device) = device() else { return };
     for tile in tiles() {
         let (height, width) = (tile.height() as usize, tile.width() as usize);
-        let sizes = [(height, width, 16), (height + 1, width - 1, 17), (height - 1, width + 4, 20), (5, 3, 1)];
+        let sizes =
+            [(height, width, 16), (height + 1, width - 1, 17), (height - 1, width + 4, 20), (5, 3, 1)];
         for (i, (m, n, k)) in sizes.into_iter().enumerate() {
             let (a, b) = layouts(m, n, k)[i];
             for (a, b) in [(a, b), layouts(m, n, k)[(i + 1) % 4]] {
@@ -123,7 +124,8 @@ fn products_with_a_vector() {
         for k in [1, 63, 200] {
             for (a, b) in layouts(m, n, k) {
                 let (skip_a, skip_b) = ((m * k) as isize, (k * n) as isize);
-                let batch = vec![BatchAxis { len: 2, a: skip_a, b: skip_b }, BatchAxis { len: 2, a: 0, b: 0 }];
+                let batch =
+                    vec![BatchAxis { len: 2, a: skip_a, b: skip_b }, BatchAxis { len: 2, a: 0, b: 0 }];
                 let g = Gemm { m, n, k, a, b, batch };
                 check_gemm(device, &g, &gemm::gemm(&g, offsets(&g), true, None, &device.limits));
             }
@@ -170,7 +172,14 @@ fn check_conv(device: &Device, c: &Conv, form: Form, recipe: &Recipe) {
     assert!(e <= tolerance(k), "{form:?} off by {e}: {c:?}");
 }
 
-fn square(batch: usize, channels: [usize; 2], input: usize, kernel: usize, output: usize, stride: usize) -> Conv {
+fn square(
+    batch: usize,
+    channels: [usize; 2],
+    input: usize,
+    kernel: usize,
+    output: usize,
+    stride: usize,
+) -> Conv {
     Conv {
         batch,
         groups: 1,
@@ -230,7 +239,12 @@ fn convolutions_with_every_tile_and_in_parts() {
             for (parts, depth) in [(1, 320), (2, 160), (3, 112)] {
                 let cut = Cut { tile, parts, depth };
                 let aligned = parts != 2;
-                check_conv(device, &c, form, &conv::with_cut(form, &c, [0, 0], aligned, cut, None, &device.limits));
+                check_conv(
+                    device,
+                    &c,
+                    form,
+                    &conv::with_cut(form, &c, [0, 0], aligned, cut, None, &device.limits),
+                );
             }
         }
     }

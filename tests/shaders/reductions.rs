@@ -68,7 +68,8 @@ fn floats_are_reduced() {
     let mut numbers = Numbers::new(21);
     for at in positions() {
         // Few different values, so that extremes are met more than once.
-        let mut x: Vec<f32> = (0..at.kept * at.reduced).map(|_| numbers.below(64) as f32 / 8.0 - 4.0).collect();
+        let mut x: Vec<f32> =
+            (0..at.kept * at.reduced).map(|_| numbers.below(64) as f32 / 8.0 - 4.0).collect();
         for reduction in ALL {
             let found = run(device, DType::F32, reduction, &at, &words(&x));
             for (kept, &found) in found.iter().enumerate() {
@@ -77,7 +78,9 @@ fn floats_are_reduced() {
                 match reduction {
                     // Multiples of 1/8: the sums are exact.
                     Reduction::Sum => assert_eq!(f32::from_bits(found), line.iter().sum::<f32>(), "{at:?}"),
-                    Reduction::Max | Reduction::Min => assert_eq!(f32::from_bits(found), line[best], "{at:?}"),
+                    Reduction::Max | Reduction::Min => {
+                        assert_eq!(f32::from_bits(found), line[best], "{at:?}")
+                    }
                     Reduction::ArgMax | Reduction::ArgMin => assert_eq!(found as usize, best, "{at:?}"),
                 }
             }
@@ -103,8 +106,10 @@ fn floats_are_reduced() {
 fn integers_are_reduced() {
     let Some(device) = device() else { return };
     let mut numbers = Numbers::new(22);
-    for at in [Positions { kept: 7, reduced: 600, kept_fast: true }, Positions { kept: 1, reduced: 9000, kept_fast: false }]
-    {
+    for at in [
+        Positions { kept: 7, reduced: 600, kept_fast: true },
+        Positions { kept: 1, reduced: 9000, kept_fast: false },
+    ] {
         let bits: Vec<u32> = (0..at.kept * at.reduced).map(|_| numbers.next() as u32).collect();
         let signed: Vec<i32> = bits.iter().map(|&b| b as i32).collect();
         for reduction in ALL {
@@ -122,7 +127,11 @@ fn integers_are_reduced() {
                 assert_eq!(unsigned_found[kept], wanted(best, line_u[best], sum), "{reduction:?} {at:?}");
                 let line_i = line(&signed, &at, kept);
                 let best = extreme(&line_i, is_max(reduction));
-                assert_eq!(signed_found[kept], wanted(best, line_i[best] as u32, sum), "{reduction:?} {at:?}");
+                assert_eq!(
+                    signed_found[kept],
+                    wanted(best, line_i[best] as u32, sum),
+                    "{reduction:?} {at:?}"
+                );
             }
         }
     }

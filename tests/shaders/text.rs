@@ -30,7 +30,8 @@ fn compile(text: &str, constants: &[(&str, f64)]) -> Result<(), String> {
     let entry = Some((naga::ShaderStage::Compute, "main"));
     let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, entry, &constants)
         .map_err(|e| e.to_string())?;
-    let options = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: String::from("main") };
+    let options =
+        spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: String::from("main") };
     let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&options));
     words.map(|words| assert!(!words.is_empty())).map_err(|e| e.to_string())
 }

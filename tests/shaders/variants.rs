@@ -62,7 +62,9 @@ fn recipes() -> Vec<Recipe> {
     }
     for dtype in [DType::F32, DType::I32, DType::U32, DType::Bool] {
         for (kept, reduced) in [(1, 50_000), (100, 100)] {
-            for reduction in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::ArgMax, Reduction::ArgMin] {
+            for reduction in
+                [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::ArgMax, Reduction::ArgMin]
+            {
                 let at = Positions { kept, reduced, kept_fast: kept > 1 };
                 recipes.push(reduce(&input(dtype, at.kept_fast), reduction, &at, limits));
             }

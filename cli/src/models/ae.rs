@@ -1,17 +1,64 @@
 //! `gradus train ae`.
 
 use super::layers::Nonlinearity;
+use super::{Decoder, Encoder, Model};
 use crate::config::RunOptions;
-use crate::registry::{self, Kind, Setting};
+use crate::registry::{self, Kind, Preset, Setting};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use gradus::models::ae::{AeConfig, Autoencoder, Corruption, Objective};
-use gradus::train::Trainable;
+use gradus::{Rng, Tensor};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 /// Autoencoders.
-pub const KIND: Kind = Kind { name: "ae", defaults, build };
+pub const KIND: Kind = Kind { name: "ae", defaults, presets: PRESETS, for_data: FOR_DATA, build };
+
+/// Networks of papers, and the variants that people look for.
+const PRESETS: &[Preset] = &[
+    // Hinton & Salakhutdinov 2006, with ReLUs and trained at once: 24,000 steps on 60,000 pictures.
+    Preset {
+        name: "deep",
+        toml: "epochs = 40
+batch = 100
+[ae]
+hidden = [1000, 500, 250]
+code = 30
+code_activation = \"none\"
+objective = \"squared-error\"
+decay_steps = 24000",
+    },
+    Preset { name: "convolutional", toml: "[ae]\nconv = [32, 64]\nhidden = []\ncode_activation = \"none\"" },
+    // Vincent et al. 2008: a quarter of the pixels erased.
+    Preset { name: "denoising", toml: "[ae]\ncorruption = \"masking\"\nnoise = 0.25" },
+    // Codes that can be looked at.
+    Preset { name: "plane", toml: "epochs = 20\n[ae]\ncode = 2\ncode_activation = \"none\"" },
+];
+
+/// Colours are looked at by convolutions.
+const FOR_DATA: &[Preset] = &[
+    Preset { name: "mnist", toml: "epochs = 20" },
+    Preset {
+        name: "images",
+        toml: "epochs = 50
+size = 32
+channels = 3
+[ae]
+conv = [32, 64, 128]
+hidden = []
+code = 128
+code_activation = \"none\"",
+    },
+    Preset {
+        name: "cifar",
+        toml: "epochs = 25
+[ae]
+conv = [32, 64, 128]
+hidden = []
+code = 128
+code_activation = \"none\"",
+    },
+];
 
 /// What is made small.
 #[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
@@ -106,7 +153,7 @@ fn defaults() -> Result<(RunOptions, Table)> {
     Ok((run, Table::try_from(options).context("the options of ae")?))
 }
 
-fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+fn build(setting: &Setting) -> Result<Box<dyn Model>> {
     let o: Options = registry::options("ae", setting.options)?;
     let config = AeConfig {
         image: setting.image,
@@ -127,4 +174,42 @@ fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
         steps: o.decay_steps,
     };
     Ok(Box::new(Autoencoder::new(config, setting.seed)?))
+}
+
+impl Model for Autoencoder {
+    fn decoder(&mut self) -> Option<&mut dyn Decoder> {
+        Some(self)
+    }
+
+    fn encoder(&self) -> Option<&dyn Encoder> {
+        Some(self)
+    }
+}
+
+impl Decoder for Autoencoder {
+    fn code(&self) -> usize {
+        self.config().code
+    }
+
+    fn is_generative(&self) -> bool {
+        false
+    }
+
+    fn decode(&mut self, codes: &Tensor) -> Tensor {
+        let [c, h, w] = self.config().image;
+        Autoencoder::decode(self, codes).reshape([codes.shape()[0], c, h, w])
+    }
+}
+
+impl Encoder for Autoencoder {
+    fn encode(&self, x: &Tensor) -> Tensor {
+        Autoencoder::encode(self, &x.flatten(1))
+    }
+
+    fn corrupt(&self, x: &Tensor, rng: &mut Rng) -> Option<Tensor> {
+        match self.config().corruption {
+            Corruption::None => None,
+            corruption => Some(corruption.apply(x, rng)),
+        }
+    }
 }

@@ -1,15 +1,22 @@
 //! `gradus train classifier`.
 
+use super::Model;
 use crate::config::RunOptions;
-use crate::registry::{self, Kind, Setting};
+use crate::registry::{self, Kind, Preset, Setting};
 use anyhow::{Context, Result};
 use gradus::models::classifier::{Classifier, ClassifierConfig};
-use gradus::train::Trainable;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 /// The classifier.
-pub const KIND: Kind = Kind { name: "classifier", defaults, build };
+pub const KIND: Kind = Kind { name: "classifier", defaults, presets: &[], for_data: FOR_DATA, build };
+
+/// Where more epochs help.
+const FOR_DATA: &[Preset] = &[
+    Preset { name: "mnist", toml: "epochs = 4" },
+    Preset { name: "images", toml: "epochs = 20\nchannels = 3\nsize = 32" },
+    Preset { name: "cifar", toml: "epochs = 10\n[classifier]\nchannels = [32, 64]\nhidden = 256" },
+];
 
 /// The section `[classifier]`.
 #[derive(Serialize, Deserialize)]
@@ -40,8 +47,14 @@ fn defaults() -> Result<(RunOptions, Table)> {
     Ok((run, options.context("the options of classifier")?))
 }
 
-fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+fn build(setting: &Setting) -> Result<Box<dyn Model>> {
     let Options { channels, hidden, lr } = registry::options("classifier", setting.options)?;
     let Setting { image, classes, seed, .. } = *setting;
     Ok(Box::new(Classifier::new(&ClassifierConfig { image, classes, channels, hidden, lr }, seed)?))
+}
+
+impl Model for Classifier {
+    fn classifier(&self) -> Option<&Classifier> {
+        Some(self)
+    }
 }

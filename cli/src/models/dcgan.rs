@@ -1,17 +1,47 @@
 //! `gradus train dcgan`.
 
+use super::{Decoder, Model};
 use crate::config::RunOptions;
-use crate::registry::{self, Kind, Setting};
+use crate::registry::{self, Kind, Preset, Setting};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use gradus::Tensor;
 use gradus::loss::Adversarial;
 use gradus::models::dcgan::{Dcgan, DcganConfig, Normalization, Penalty};
-use gradus::train::Trainable;
+use gradus::nn::Module;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 /// The convolutional generative adversarial network.
-pub const KIND: Kind = Kind { name: "dcgan", defaults, build };
+pub const KIND: Kind = Kind { name: "dcgan", defaults, presets: PRESETS, for_data: FOR_DATA, build };
+
+/// The games of papers, by their figures.
+const PRESETS: &[Preset] = &[
+    // Gulrajani et al. 2017, algorithm 1.
+    Preset {
+        name: "wasserstein",
+        toml: "[dcgan]
+loss = \"wasserstein\"
+penalty = \"gradient\"
+penalty_weight = 10.0
+normalization = \"layer\"
+critic_steps = 5
+g_lr = 1e-4
+d_lr = 1e-4
+betas = [0.0, 0.9]",
+    },
+    // Miyato et al. 2018, section 4.
+    Preset { name: "spectral", toml: "[dcgan]\nloss = \"hinge\"\nnormalization = \"spectral\"\nslope = 0.1" },
+    // Mao et al. 2017.
+    Preset { name: "least-squares", toml: "[dcgan]\nloss = \"least-squares\"" },
+];
+
+/// About 5,000 steps of real digits; photographs as in the paper, 64x64 in colour.
+const FOR_DATA: &[Preset] = &[
+    Preset { name: "mnist", toml: "epochs = 6" },
+    Preset { name: "images", toml: "epochs = 25\nbatch = 128\nsize = 64\nchannels = 3" },
+    Preset { name: "cifar", toml: "epochs = 25\nbatch = 128" },
+];
 
 /// The game.
 #[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
@@ -134,7 +164,7 @@ fn defaults() -> Result<(RunOptions, Table)> {
     Ok((run, Table::try_from(options).context("the options of dcgan")?))
 }
 
-fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+fn build(setting: &Setting) -> Result<Box<dyn Model>> {
     let o: Options = registry::options("dcgan", setting.options)?;
     let config = DcganConfig {
         image: setting.image,
@@ -166,4 +196,31 @@ fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
         average: o.average,
     };
     Ok(Box::new(Dcgan::new(config, setting.seed)?))
+}
+
+impl Model for Dcgan {
+    fn decoder(&mut self) -> Option<&mut dyn Decoder> {
+        Some(self)
+    }
+
+    fn discriminator_features(&self, x: &Tensor) -> Option<Tensor> {
+        self.discriminator().set_training(false);
+        let found = self.discriminator().features(&(x * 2.0 - 1.0));
+        self.discriminator().set_training(true);
+        Some(found)
+    }
+}
+
+impl Decoder for Dcgan {
+    fn code(&self) -> usize {
+        self.config().latent
+    }
+
+    fn is_generative(&self) -> bool {
+        true
+    }
+
+    fn decode(&mut self, codes: &Tensor) -> Tensor {
+        Dcgan::decode(self, codes)
+    }
 }

@@ -1,17 +1,69 @@
 //! `gradus train vae`.
 
 use super::layers::Nonlinearity;
+use super::{Decoder, Encoder, Model};
 use crate::config::RunOptions;
-use crate::registry::{self, Kind, Setting};
+use crate::registry::{self, Kind, Preset, Setting};
+use crate::sets;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use gradus::Tensor;
 use gradus::models::vae::{Observation, Vae, VaeConfig};
-use gradus::train::Trainable;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 /// The variational autoencoder.
-pub const KIND: Kind = Kind { name: "vae", defaults, build };
+pub const KIND: Kind = Kind { name: "vae", defaults, presets: PRESETS, for_data: FOR_DATA, build };
+
+/// Models of papers, and the variants that people look for.
+const PRESETS: &[Preset] = &[
+    // Burda et al. 2016 with one stochastic layer: their whole schedule.
+    Preset {
+        name: "burda",
+        toml: "epochs = 3280
+batch = 20
+[vae]
+latent = 50
+hidden = [200, 200]
+activation = \"tanh\"
+glorot = true
+means = true
+anneal = true
+eps = 1e-4",
+    },
+    Preset { name: "convolutional", toml: "[vae]\nconv = [32, 64]\nhidden = [256]" },
+    // Higgins et al. 2017.
+    Preset { name: "beta", toml: "[vae]\nbeta = 4.0\nlatent = 10" },
+    // Codes that can be looked at.
+    Preset { name: "plane", toml: "epochs = 20\n[vae]\nlatent = 2" },
+];
+
+/// 13,800 steps of real digits; colours are normal, and looked at by convolutions.
+const FOR_DATA: &[Preset] = &[
+    Preset { name: "mnist", toml: "epochs = 23" },
+    Preset {
+        name: "images",
+        toml: "epochs = 50
+size = 32
+channels = 3
+[vae]
+conv = [32, 64, 128]
+hidden = [256]
+latent = 64
+observation = \"gaussian\"
+deviation = 0.1",
+    },
+    Preset {
+        name: "cifar",
+        toml: "epochs = 25
+[vae]
+conv = [32, 64, 128]
+hidden = [256]
+latent = 64
+observation = \"gaussian\"
+deviation = 0.1",
+    },
+];
 
 /// What the decoder says of pixels.
 #[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
@@ -39,6 +91,7 @@ struct Options {
     free_bits: f64,
     samples: usize,
     glorot: bool,
+    means: bool,
     lr: f64,
     anneal: bool,
     eps: f64,
@@ -109,6 +162,7 @@ fn defaults() -> Result<(RunOptions, Table)> {
         free_bits,
         samples,
         glorot,
+        means: false,
         lr,
         anneal,
         eps,
@@ -117,7 +171,7 @@ fn defaults() -> Result<(RunOptions, Table)> {
     Ok((run, Table::try_from(options).context("the options of vae")?))
 }
 
-fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
+fn build(setting: &Setting) -> Result<Box<dyn Model>> {
     let o: Options = registry::options("vae", setting.options)?;
     let config = VaeConfig {
         image: setting.image,
@@ -137,5 +191,44 @@ fn build(setting: &Setting) -> Result<Box<dyn Trainable>> {
         eps: o.eps,
         test_samples: o.test_samples,
     };
-    Ok(Box::new(Vae::new(config, setting.seed)?))
+    let mut vae = Vae::new(config, setting.seed)?;
+    if let Some(train) = setting.train.filter(|_| o.means) {
+        vae.set_means(&sets::spread(train, train.len())?)?;
+    }
+    Ok(Box::new(vae))
+}
+
+impl Model for Vae {
+    fn decoder(&mut self) -> Option<&mut dyn Decoder> {
+        Some(self)
+    }
+
+    fn encoder(&self) -> Option<&dyn Encoder> {
+        Some(self)
+    }
+
+    fn vae(&self) -> Option<&Vae> {
+        Some(self)
+    }
+}
+
+impl Decoder for Vae {
+    fn code(&self) -> usize {
+        self.config().latent
+    }
+
+    fn is_generative(&self) -> bool {
+        true
+    }
+
+    fn decode(&mut self, codes: &Tensor) -> Tensor {
+        let [c, h, w] = self.config().image;
+        Vae::decode(self, codes).reshape([codes.shape()[0], c, h, w])
+    }
+}
+
+impl Encoder for Vae {
+    fn encode(&self, x: &Tensor) -> Tensor {
+        Vae::encode(self, &x.flatten(1)).mean
+    }
 }

@@ -9,3 +9,4 @@ mod models;
 #[cfg(unix)]
 mod signals;
 mod train;
+mod verbs;

@@ -56,25 +56,30 @@ mod single {
         unsafe { _mm256_maskstore_ps(at, mask, value) }
     }
 
-    /// Transposes 8 × 8: 2 × 2 blocks, then 4 × 4, within 128-bit halves; then the halves.
+    /// The transposed square of elements 0 .. LANES of the first `rows` rows, zeros for the rest. It is read in halves
+    /// of a vector, which takes fewer shuffles than to transpose whole ones.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn transpose_square(r: &mut [__m256; 8]) {
-        let mut t = *r;
-        for i in 0..2 {
-            let low01 = _mm256_unpacklo_ps(r[4 * i], r[4 * i + 1]);
-            let high01 = _mm256_unpackhi_ps(r[4 * i], r[4 * i + 1]);
-            let low23 = _mm256_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]);
-            let high23 = _mm256_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]);
-            t[4 * i] = _mm256_shuffle_ps::<0x44>(low01, low23);
-            t[4 * i + 1] = _mm256_shuffle_ps::<0xee>(low01, low23);
-            t[4 * i + 2] = _mm256_shuffle_ps::<0x44>(high01, high23);
-            t[4 * i + 3] = _mm256_shuffle_ps::<0xee>(high01, high23);
+    unsafe fn square(corner: *const f32, stride: isize, rows: usize) -> [Vector; 8] {
+        let half = |row: usize, left: usize| match row < rows {
+            // SAFETY: the caller vouches for the square of these rows.
+            true => unsafe { _mm_loadu_ps(corner.offset(row as isize * stride).add(left)) },
+            false => _mm_setzero_ps(),
+        };
+        let mut out = [zero(); 8];
+        for left in [0, 4] {
+            let mut r = [zero(); 4];
+            for (i, r) in r.iter_mut().enumerate() {
+                *r = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(i, left)), half(i + 4, left));
+            }
+            let low = [_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpacklo_ps(r[2], r[3])];
+            let high = [_mm256_unpackhi_ps(r[0], r[1]), _mm256_unpackhi_ps(r[2], r[3])];
+            out[left] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
+            out[left + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
+            out[left + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
+            out[left + 3] = _mm256_shuffle_ps::<0xee>(high[0], high[1]);
         }
-        for j in 0..4 {
-            r[j] = _mm256_permute2f128_ps::<0x20>(t[j], t[4 + j]);
-            r[4 + j] = _mm256_permute2f128_ps::<0x31>(t[j], t[4 + j]);
-        }
+        out
     }
 }
 
@@ -109,15 +114,25 @@ mod double {
         unsafe { _mm256_maskstore_pd(at, mask, value) }
     }
 
-    /// Transposes 4 × 4: pairs within 128-bit halves, then the halves.
+    /// The transposed square of elements 0 .. LANES of the first `rows` rows, zeros for the rest. It is read in halves
+    /// of a vector, which takes fewer shuffles than to transpose whole ones.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn transpose_square(r: &mut [__m256d; 4]) {
-        let (low01, high01) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
-        let (low23, high23) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
-        r[0] = _mm256_permute2f128_pd::<0x20>(low01, low23);
-        r[1] = _mm256_permute2f128_pd::<0x20>(high01, high23);
-        r[2] = _mm256_permute2f128_pd::<0x31>(low01, low23);
-        r[3] = _mm256_permute2f128_pd::<0x31>(high01, high23);
+    unsafe fn square(corner: *const f64, stride: isize, rows: usize) -> [Vector; 4] {
+        let half = |row: usize, left: usize| match row < rows {
+            // SAFETY: the caller vouches for the square of these rows.
+            true => unsafe { _mm_loadu_pd(corner.offset(row as isize * stride).add(left)) },
+            false => _mm_setzero_pd(),
+        };
+        let mut out = [zero(); 4];
+        for left in [0, 2] {
+            let mut r = [zero(); 2];
+            for (i, r) in r.iter_mut().enumerate() {
+                *r = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(half(i, left)), half(i + 2, left));
+            }
+            out[left] = _mm256_unpacklo_pd(r[0], r[1]);
+            out[left + 1] = _mm256_unpackhi_pd(r[0], r[1]);
+        }
+        out
     }
 }

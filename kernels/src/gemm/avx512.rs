@@ -48,34 +48,43 @@ mod single {
         unsafe { _mm512_mask_storeu_ps(at, mask, value) }
     }
 
-    /// Transposes 16 × 16: 2 × 2 blocks, then 4 × 4, within 128-bit quarters; then the quarters.
+    /// The transposed square of elements 0 .. LANES of the first `rows` rows, zeros for the rest. It is read in halves
+    /// of a vector, which takes fewer shuffles than to transpose whole ones.
     #[inline]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    fn transpose_square(r: &mut [__m512; 16]) {
-        let mut t = *r;
-        for i in 0..8 {
-            t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-            t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    unsafe fn square(corner: *const f32, stride: isize, rows: usize) -> [Vector; 16] {
+        let half = |row: usize, left: usize| match row < rows {
+            // SAFETY: the caller vouches for the square of these rows.
+            true => unsafe { _mm256_loadu_ps(corner.offset(row as isize * stride).add(left)) },
+            false => _mm256_setzero_ps(),
+        };
+        let mut out = [zero(); 16];
+        for left in [0, 8] {
+            // Columns left + j and left + 4 + j, alternating by quarters, of eight rows each.
+            let mut columns = [[zero(); 4]; 2];
+            for (upper, columns) in columns.iter_mut().enumerate() {
+                let mut r = [zero(); 4];
+                for (i, r) in r.iter_mut().enumerate() {
+                    let row = 8 * upper + i;
+                    let low = _mm512_castpd256_pd512(_mm256_castps_pd(half(row, left)));
+                    let high = _mm256_castps_pd(half(row + 4, left));
+                    *r = _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high));
+                }
+                let low = [_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpacklo_ps(r[2], r[3])];
+                let high = [_mm512_unpackhi_ps(r[0], r[1]), _mm512_unpackhi_ps(r[2], r[3])];
+                *columns = [
+                    _mm512_shuffle_ps::<0x44>(low[0], low[1]),
+                    _mm512_shuffle_ps::<0xee>(low[0], low[1]),
+                    _mm512_shuffle_ps::<0x44>(high[0], high[1]),
+                    _mm512_shuffle_ps::<0xee>(high[0], high[1]),
+                ];
+            }
+            for j in 0..4 {
+                out[left + j] = _mm512_shuffle_f32x4::<0x88>(columns[0][j], columns[1][j]);
+                out[left + 4 + j] = _mm512_shuffle_f32x4::<0xdd>(columns[0][j], columns[1][j]);
+            }
         }
-        for i in 0..4 {
-            let [a, b, c, d] = [t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]];
-            r[4 * i] = _mm512_shuffle_ps::<0x44>(a, c);
-            r[4 * i + 1] = _mm512_shuffle_ps::<0xee>(a, c);
-            r[4 * i + 2] = _mm512_shuffle_ps::<0x44>(b, d);
-            r[4 * i + 3] = _mm512_shuffle_ps::<0xee>(b, d);
-        }
-        // r[4 i + j] now holds, in quarter q, column 4 q + j of rows 4 i .. 4 i + 4.
-        for j in 0..4 {
-            let low01 = _mm512_shuffle_f32x4::<0x88>(r[j], r[4 + j]);
-            let odd01 = _mm512_shuffle_f32x4::<0xdd>(r[j], r[4 + j]);
-            let low23 = _mm512_shuffle_f32x4::<0x88>(r[8 + j], r[12 + j]);
-            let odd23 = _mm512_shuffle_f32x4::<0xdd>(r[8 + j], r[12 + j]);
-            t[j] = _mm512_shuffle_f32x4::<0x88>(low01, low23);
-            t[8 + j] = _mm512_shuffle_f32x4::<0xdd>(low01, low23);
-            t[4 + j] = _mm512_shuffle_f32x4::<0x88>(odd01, odd23);
-            t[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd01, odd23);
-        }
-        *r = t;
+        out
     }
 }
 
@@ -101,25 +110,30 @@ mod double {
         unsafe { _mm512_mask_storeu_pd(at, mask, value) }
     }
 
-    /// Transposes 8 × 8: pairs within 128-bit quarters, then the quarters.
+    /// The transposed square of elements 0 .. LANES of the first `rows` rows, zeros for the rest. It is read in halves
+    /// of a vector, which takes fewer shuffles than to transpose whole ones.
     #[inline]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    fn transpose_square(r: &mut [__m512d; 8]) {
-        let mut t = *r;
-        for i in 0..4 {
-            t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
-            t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+    unsafe fn square(corner: *const f64, stride: isize, rows: usize) -> [Vector; 8] {
+        let half = |row: usize, left: usize| match row < rows {
+            // SAFETY: the caller vouches for the square of these rows.
+            true => unsafe { _mm256_loadu_pd(corner.offset(row as isize * stride).add(left)) },
+            false => _mm256_setzero_pd(),
+        };
+        let mut out = [zero(); 8];
+        for left in [0, 4] {
+            let mut r = [zero(); 4];
+            for (i, r) in r.iter_mut().enumerate() {
+                let row = 4 * (i / 2) + i % 2;
+                *r = _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(half(row, left)), half(row + 2, left));
+            }
+            let low = [_mm512_unpacklo_pd(r[0], r[1]), _mm512_unpacklo_pd(r[2], r[3])];
+            let high = [_mm512_unpackhi_pd(r[0], r[1]), _mm512_unpackhi_pd(r[2], r[3])];
+            out[left] = _mm512_shuffle_f64x2::<0x88>(low[0], low[1]);
+            out[left + 1] = _mm512_shuffle_f64x2::<0x88>(high[0], high[1]);
+            out[left + 2] = _mm512_shuffle_f64x2::<0xdd>(low[0], low[1]);
+            out[left + 3] = _mm512_shuffle_f64x2::<0xdd>(high[0], high[1]);
         }
-        // t[2 i + j] now holds, in quarter q, column 2 q + j of rows 2 i, 2 i + 1.
-        for j in 0..2 {
-            let low01 = _mm512_shuffle_f64x2::<0x88>(t[j], t[2 + j]);
-            let odd01 = _mm512_shuffle_f64x2::<0xdd>(t[j], t[2 + j]);
-            let low23 = _mm512_shuffle_f64x2::<0x88>(t[4 + j], t[6 + j]);
-            let odd23 = _mm512_shuffle_f64x2::<0xdd>(t[4 + j], t[6 + j]);
-            r[j] = _mm512_shuffle_f64x2::<0x88>(low01, low23);
-            r[4 + j] = _mm512_shuffle_f64x2::<0xdd>(low01, low23);
-            r[2 + j] = _mm512_shuffle_f64x2::<0x88>(odd01, odd23);
-            r[6 + j] = _mm512_shuffle_f64x2::<0xdd>(odd01, odd23);
-        }
+        out
     }
 }

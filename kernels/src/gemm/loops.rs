@@ -24,6 +24,8 @@ const C_LEAST: usize = 1 << 10;
 /// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
 /// the 14 of a row.
 const ROWS_AHEAD: isize = 24;
+/// Rows that a panel of B must serve before copying it pays.
+const IN_PLACE_B: usize = 256;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 /// Bytes of C handed to the epilogue at once: still in the second-level cache.
@@ -102,6 +104,11 @@ pub fn block_depth(k: usize) -> usize {
     k.div_ceil(k.div_ceil(KC).max(1)).max(1)
 }
 
+/// Whether the elements at this stride compete for few lines of the first-level cache (64 sets).
+pub fn conflicts<T>(stride: isize) -> bool {
+    (stride * size_of::<T>() as isize) % 2048 == 0
+}
+
 impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     /// Computes the part `rows` × `cols`; `rows` starts at a panel, `cols` at a multiple of nr.
     ///
@@ -116,6 +123,10 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         // comes from further off and is used less often than A, that is slower than panel by panel of B.
         let b_bytes = self.size[2] * cols.len() * size_of::<T>();
         let by_rows = (b_bytes <= cache || rows.len() >= cols.len()) && height * cols.len() >= C_LEAST;
+        // Copied, panels of B are read faster, but B takes twice the room.
+        let source = self.right.in_place(0, cols.clone());
+        let copy = rows.len() > height
+            && (rows.len() > IN_PLACE_B || source.is_some_and(|(_, step)| conflicts::<T>(step)));
         let mc = if by_rows { height } else { even(rows.len(), most(cache / A_SHARE), height) };
         let nc = even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr);
         let (a_len, b_len) = (mc * depth + SLACK, nc.next_multiple_of(nr) * depth + SLACK);
@@ -127,7 +138,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                 // Loop 4; once even if k = 0, to write the zeros.
                 for pc in (0..self.size[2].max(1)).step_by(depth) {
                     let ks = pc..self.size[2].min(pc + depth);
-                    if self.right.in_place(ks.start, cols.clone()).is_none() {
+                    if source.is_none() {
                         // SAFETY: ks and cols are inside B; the block holds nc columns of `depth` and the slack.
                         unsafe { self.right.pack(self.kernels, ks.clone(), cols.clone(), b_block) };
                     }
@@ -139,7 +150,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                             ks: ks.clone(),
                             height,
                             first: ic == rows.start,
-                            only: rows.len() <= height,
+                            copy,
                         };
                         // SAFETY: as above for A and its block; the part of the target is this thread's.
                         unsafe { self.block(block, a_block, b_block) };
@@ -152,45 +163,43 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     /// Loops 2 and 1, the macro-kernel. A panel of A is packed just before its first tile, a panel of B that lies in
     /// place by its first tile.
     unsafe fn block(&self, block: Block, a_block: *mut T, b_block: *mut T) {
-        let Block { rows, cols, ks, height, first, only } = block;
-        let (nr, depth, last) = (self.kernels.nr(), ks.len(), ks.end == self.size[2]);
-        let panels = rows.len().div_ceil(height);
-        let source = |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first);
-        let mut unfinished = cols.start;
+        let Block { rows, cols, ks, height, first, copy } = block;
+        let (nr, lanes, depth, last) =
+            (self.kernels.nr(), self.kernels.lanes, ks.len(), ks.end == self.size[2]);
+        let source =
+            |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first || !copy);
+        let (mut across, mut unfinished) = (cols.start..cols.end.min(cols.start + nr), cols.start);
         let finish = C_BLOCK / (rows.len() * size_of::<T>());
+        let share = nr.div_ceil(rows.len().div_ceil(height)).min(LINE / size_of::<T>());
         // Loop 2.
-        for col in cols.clone().step_by(nr) {
-            let across = col..cols.end.min(col + nr);
+        while !across.is_empty() {
             let next = across.end..cols.end.min(across.end + nr);
             let panel = Panel {
                 source: source(&across),
-                packed: b_block.wrapping_add((col - cols.start) * depth),
+                packed: b_block.wrapping_add((across.start - cols.start) * depth),
                 next: (!next.is_empty()).then(|| source(&next)),
-                // One tile alone gains nothing from a copy, but has to mask what a copy would fill up.
-                copy: !only || !across.len().is_multiple_of(self.kernels.lanes),
-                tiles: panels,
+                // Without a copy, the tiles read whole vectors.
+                copy: copy || (across.len() != lanes && across.len() != nr),
+                share,
             };
             // Loop 1.
-            for (index, row) in rows.clone().step_by(height).enumerate() {
-                let down = row..rows.end.min(row + height);
-                let a_panel = a_block.wrapping_add((row - rows.start) * depth);
+            let (mut down, mut index) = (rows.start..rows.end.min(rows.start + height), 0);
+            while !down.is_empty() {
+                let a_panel = a_block.wrapping_add((down.start - rows.start) * depth);
                 // SAFETY: the panels are inside A and B and of their blocks; the tile is in this thread's part.
                 unsafe {
-                    let (a, a_strides) = self.left_panel(down.clone(), &ks, col == cols.start, a_panel);
-                    let step = Step {
-                        k: depth,
-                        a,
-                        a_strides,
-                        accumulate: ks.start > 0,
-                        ..panel.step(index, depth, nr)
-                    };
-                    self.tile(step, down, across.clone());
+                    let a = self.left_panel(down.clone(), &ks, across.start == cols.start, a_panel);
+                    let mut step = panel.step(index, depth, nr);
+                    (step.a, step.a_strides, step.accumulate) = (a.0, a.1, ks.start > 0);
+                    self.tile(&mut step, down.clone(), across.clone());
                 }
+                (down, index) = (down.end..rows.end.min(down.end + height), index + 1);
             }
-            if last && (across.end - unfinished >= finish || across.end == cols.end) {
+            if last && (across.end - unfinished >= finish || next.is_empty()) {
                 self.target.finish(rows.clone(), unfinished..across.end);
                 unfinished = across.end;
             }
+            across = next;
         }
     }
 
@@ -217,20 +226,20 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     }
 
     /// The micro-kernel on one tile, straight into the target or by way of a copy. `step` lacks the target.
-    unsafe fn tile(&self, mut step: Step<T>, rows: Range<usize>, cols: Range<usize>) {
-        let kernel = self.kernels.tiles[rows.len() - 1][cols.len().div_ceil(self.kernels.lanes) - 1];
+    unsafe fn tile(&self, step: &mut Step<T>, rows: Range<usize>, cols: Range<usize>) {
+        let kernel = self.kernels.tiles[rows.len() - 1][usize::from(cols.len() > self.kernels.lanes)];
         step.cols = cols.len();
         if let Some((c, stride)) = self.target.in_place(rows.start, cols.clone()) {
             (step.c, step.c_stride) = (c, stride);
             // SAFETY: the panels hold as many k as the step has, and the target vouches for the tile.
-            return unsafe { kernel(&step) };
+            return unsafe { kernel(step) };
         }
         let accumulate = std::mem::take(&mut step.accumulate);
         let mut tile = [T::ZERO; MAX_MR * MAX_NR];
         (step.c, step.c_stride) = (tile.as_mut_ptr(), MAX_NR as isize);
         // SAFETY: as above; the tile has room for MAX_MR rows of MAX_NR.
         unsafe {
-            kernel(&step);
+            kernel(step);
             self.target.scatter(rows, cols, tile.as_ptr(), accumulate);
         }
     }
@@ -245,8 +254,8 @@ struct Block {
     height: usize,
     /// Whether no block was multiplied with these columns and k before.
     first: bool,
-    /// Whether there is one panel of A in all.
-    only: bool,
+    /// Whether panels of B are to be copied if they lie in place.
+    copy: bool,
 }
 
 /// A panel of B and what comes after it.
@@ -259,8 +268,8 @@ struct Panel<T> {
     next: Option<Option<(*const T, isize)>>,
     /// Whether the first tile makes a packed copy.
     copy: bool,
-    /// Tiles that use the panel.
-    tiles: usize,
+    /// Elements per k of the next panel that each tile fetches ahead.
+    share: usize,
 }
 
 impl<T: Float> Panel<T> {
@@ -281,8 +290,8 @@ impl<T: Float> Panel<T> {
             }
             // An equal part in each tile.
             Some(None) => {
-                let step = nr.div_ceil(self.tiles).min(line);
-                (self.packed.wrapping_add((nr + index * step) * depth).cast_const(), step as isize)
+                let next = self.packed.wrapping_add((nr + index * self.share) * depth);
+                (next.cast_const(), self.share as isize)
             }
             _ => (b, 0),
         };

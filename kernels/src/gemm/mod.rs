@@ -187,11 +187,9 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     let grid = Grid::new(batches, [g.m, g.n, g.k], kernels.mr(), kernels.nr());
     let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));
     let a_in_place = match g.a {
-        [1, _] => g.n <= IN_PLACE_COLUMNS * kernels.nr(),
-        // Rows whose distance is a multiple of this compete for the same lines of the first-level cache.
+        [1, _] => g.n <= IN_PLACE_A * kernels.nr(),
         [stride, _] => {
-            (g.n <= IN_PLACE_ROWS * kernels.nr() && stride * size_of::<T>() as isize % 2048 != 0)
-                || g.k <= IN_PLACE_K
+            g.k <= IN_PLACE_K || (g.n <= IN_PLACE_A * kernels.nr() && !loops::conflicts::<T>(stride))
         }
     };
     par::for_each(grid.tasks(), |task| {
@@ -212,10 +210,8 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     });
 }
 
-/// Panels of B that a panel of A must serve before packing it pays, if its columns are adjacent,
-const IN_PLACE_COLUMNS: usize = 4;
-/// and if its rows are, which are shuffled for it.
-const IN_PLACE_ROWS: usize = 8;
+/// Panels of B that a panel of A must serve before packing it pays.
+const IN_PLACE_A: usize = 4;
 /// Or the fewest k.
 const IN_PLACE_K: usize = 32;
 

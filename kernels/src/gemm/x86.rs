@@ -1,7 +1,7 @@
 //! The kernels of both widths of x86 vectors: one text, compiled for each width and type.
 //!
 //! `kernels!` is called in a module that names its vectors: `Vector`, `Mask`, `zero`, `splat`, `load`, `store`, `add`,
-//! `multiply_add`, `first` (the mask of the first lanes), `load_first`, `store_first` and `transpose_square`.
+//! `multiply_add`, `first` (the mask of the first lanes), `load_first`, `store_first` and `square` (which transposes).
 
 /// Its body once for each row a tile can have, the row being a constant in each, so that tiles stay in registers:
 /// compilers give up unrolling the longer loops.
@@ -153,19 +153,14 @@ macro_rules! kernels {
                 for p in (0..k).step_by(LANES) {
                     // The last square overlaps the one before it, so that all are whole.
                     let p = p.min(k - LANES);
-                    let mut square = [zero(); LANES];
                     // SAFETY: row left + j (< count) holds elements p .. p + LANES (<= k). A store past the end of a
                     // step lands in the next, which is written afterwards (further left, or later), or in the slack.
                     unsafe {
-                        // Over constant positions, so that the square stays in registers.
-                        for j in 0..LANES {
-                            if j < rows {
-                                let row = src.offset((left + j) as isize * stride).add(p);
-                                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(4 * LANES).cast());
-                                square[j] = load(row);
-                            }
+                        let corner = src.offset(left as isize * stride).add(p);
+                        for j in 0..rows as isize {
+                            _mm_prefetch::<_MM_HINT_T0>(corner.wrapping_offset(j * stride).wrapping_add(4 * LANES).cast());
                         }
-                        transpose_square(&mut square);
+                        let square = square(corner, stride, rows);
                         for (q, column) in square.into_iter().enumerate() {
                             store(out.add((p + q) * width + left), column);
                         }
@@ -247,7 +242,7 @@ macro_rules! kernels {
                         sum[r] = multiply_add(load_first(rest, row), x, sum[r]);
                     }
                 }
-                transpose_square(&mut sum);
+                let sum = square(sum.as_ptr().cast(), LANES as isize, LANES);
                 store_first(first(GROUP), y, total(sum));
             }
         }

@@ -1,6 +1,7 @@
 //! From a program to the steps that one tile goes through.
 
 use super::check;
+use super::pairs::Pair;
 use crate::DType;
 use crate::program::{Binary, Instr, Program, Random, Unary};
 
@@ -23,10 +24,16 @@ pub(super) enum Source {
 pub(super) enum Op {
     Unary(Unary),
     Binary(Binary),
+    /// Two of those on f32.
+    Pair(Pair),
     Select,
     Cast,
     Index,
-    Random { kind: Random, seed: usize, draw: usize },
+    Random {
+        kind: Random,
+        seed: usize,
+        draw: usize,
+    },
 }
 
 /// One instruction that something needs.
@@ -68,8 +75,10 @@ pub(crate) struct Code {
     pub(crate) uses_index: bool,
 }
 
-/// Bytes of one slot: the registers of a common program fit the first-level cache.
+/// Bytes of one slot.
 pub(super) const SLOT_BYTES: usize = 4096;
+/// A tile is so small that its registers and operands fit the first-level cache.
+const CACHE_BYTES: usize = 40 << 10;
 
 impl Code {
     /// # Panics
@@ -96,10 +105,13 @@ impl Code {
             }
         }
         code.outputs = program.outputs.iter().map(|&reg| value_of[reg as usize]).collect();
+        code.join_pairs();
         code.find_last_uses();
         code.place();
         let widest = code.values.iter().map(|v| v.dtype.size().max(4)).max().unwrap_or(4);
-        code.tile = SLOT_BYTES / widest;
+        let arrays = code.slots + code.outputs.len();
+        let bytes = (CACHE_BYTES / arrays.max(1)).clamp(SLOT_BYTES / 4, SLOT_BYTES);
+        code.tile = (bytes / widest).next_multiple_of(64);
         code
     }
 
@@ -163,6 +175,44 @@ impl Code {
             self.values.push(Value { dtype, source, last_use: 0, slot: 0 });
             self.values.len() - 1
         })
+    }
+
+    /// Makes one step of two where the only use of a product, sum or difference is another operation on it.
+    fn join_pairs(&mut self) {
+        let mut uses = vec![0usize; self.values.len()];
+        let all = self.steps.iter().flat_map(|step| &step.args[..step.arity]).chain(&self.outputs);
+        all.for_each(|&value| uses[value] += 1);
+        let mut joined = vec![false; self.steps.len()];
+        for at in 0..self.steps.len() {
+            let step = self.steps[at];
+            let found = [0, 1].into_iter().find_map(|side| {
+                let Source::Step(from) = self.values[step.args[side]].source else { return None };
+                let pair = self.pair(from, at, side).filter(|_| uses[step.args[side]] == 1)?;
+                Some((from, side, pair))
+            });
+            if let Some((from, side, pair)) = found {
+                let [a, b, _] = self.steps[from].args;
+                let args = [a, b, step.args[1 - side]];
+                self.steps[at] = Step { op: Op::Pair(pair), args, arity: 3, ..step };
+                joined[from] = true;
+            }
+        }
+        let mut joined = joined.into_iter();
+        self.steps.retain(|_| joined.next() == Some(false));
+        for (at, step) in self.steps.iter().enumerate() {
+            self.values[step.dst].source = Source::Step(at);
+        }
+    }
+
+    /// The pair of steps `from` and `at`, which reads the result of the first on this side.
+    fn pair(&self, from: usize, at: usize, side: usize) -> Option<Pair> {
+        let [first, second] = [from, at].map(|step| &self.steps[step]);
+        let (Op::Binary(f), Op::Binary(s)) = (first.op, second.op) else { return None };
+        let floats = first.operand == DType::F32 && second.operand == DType::F32;
+        // What depends on parameters only is computed once, not for each element.
+        let is_param = |&value: &ValueId| matches!(self.values[value].source, Source::Param(_));
+        let varies = !first.args[..2].iter().all(is_param);
+        Pair::of(f, s, side == 0).filter(|_| floats && varies)
     }
 
     fn find_last_uses(&mut self) {

@@ -44,6 +44,46 @@ pub(super) unsafe fn scatter(size: usize, dst: *mut u8, src: *const u8, of: Stri
     }
 }
 
+/// Copies `bytes` contiguous bytes past the caches: what is written will not be read soon, and must not be fetched
+/// before it is overwritten. [`fence`] makes it visible to other threads.
+///
+/// # Safety
+/// `src` is readable and `dst` writable for `bytes`, and they do not overlap.
+pub(super) unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        let head = dst.align_offset(64).min(bytes);
+        let lines = (bytes - head) / 64;
+        // SAFETY: head, whole lines and tail are the `bytes` of the caller's promise; lines start at multiples of 64.
+        unsafe {
+            std::ptr::copy_nonoverlapping(src, dst, head);
+            let (mut from, mut to) = (src.add(head).cast::<__m128i>(), dst.add(head).cast::<__m128i>());
+            for _ in 0..lines {
+                for part in 0..4 {
+                    _mm_stream_si128(to.add(part), _mm_loadu_si128(from.add(part)));
+                }
+                (from, to) = (from.add(4), to.add(4));
+            }
+            std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), bytes - head - lines * 64);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        std::ptr::copy_nonoverlapping(src, dst, bytes)
+    }
+}
+
+/// Orders what was written by [`stream`] before whatever the thread writes next.
+pub(super) fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a fence touches no memory, and every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
+    }
+}
+
 /// Writes the element at `src` to every element of `dst`, contiguous.
 ///
 /// # Safety

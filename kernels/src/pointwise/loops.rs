@@ -160,13 +160,38 @@ macro_rules! at_level {
     };
 }
 
+/// Element types, and whether their loops are worth compiling for every level. Integers and bools are labels and
+/// masks: what the portable loops do with them is enough, and gives the same bits.
+pub(super) trait Lane: Copy {
+    const EVERY_LEVEL: bool;
+}
+
+macro_rules! lanes {
+    ($($t:ty: $every:literal),*) => {$(
+        impl Lane for $t {
+            const EVERY_LEVEL: bool = $every;
+        }
+    )*};
+}
+lanes!(f32: true, f64: true, i32: false, u32: false, u8: false);
+
 /// The loop of a function of one operand.
-pub(super) fn loop1<T: Copy, F: Fn1<T>>(level: Level) -> Loop {
+pub(super) fn loop1<T: Lane, F: Fn1<T>>(level: Level) -> Loop {
+    if !T::EVERY_LEVEL {
+        return portable::map1::<T, F>;
+    }
     at_level!(level, map1::<T, F>)
 }
 
 /// The loop of a function of two operands, of which those marked are scalars.
-pub(super) fn loop2<T: Copy, F: Fn2<T>>(level: Level, scalar: [bool; 2]) -> Loop {
+pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level, scalar: [bool; 2]) -> Loop {
+    if !T::EVERY_LEVEL {
+        return match scalar {
+            [true, false] => portable::map2::<T, F, true, false>,
+            [false, true] => portable::map2::<T, F, false, true>,
+            _ => portable::map2::<T, F, false, false>,
+        };
+    }
     match scalar {
         [true, false] => at_level!(level, map2::<T, F, true, false>),
         [false, true] => at_level!(level, map2::<T, F, false, true>),

@@ -9,6 +9,7 @@ mod check;
 mod compile;
 mod copy;
 mod loops;
+mod pairs;
 mod slices;
 pub(crate) mod space;
 mod table;
@@ -31,11 +32,14 @@ pub struct Kernel {
 pub(crate) const TASK_WORK: usize = 1 << 17;
 
 /// Inputs of more bytes than this are taken to lie in memory, not in a cache.
-const CACHE_BYTES: usize = 1 << 20;
+pub(crate) const CACHE_BYTES: usize = 1 << 20;
+
+/// Results of more bytes than this are written past the caches.
+const STREAM_BYTES: usize = 4 << 20;
 
 /// The operands of a call, as it gives them.
 fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
-    Operands { inputs, outputs, params, index_start: 0 }
+    Operands { inputs, outputs, params, index_start: 0, stream: false }
 }
 
 impl Kernel {
@@ -58,7 +62,31 @@ impl Kernel {
     /// or an input, except that an output may be exactly an input (same address, same strides).
     pub unsafe fn run(&self, shape: &[usize], inputs: &[RawView], outputs: &[RawView], params: &[u64]) {
         // SAFETY: the region is the whole space.
-        unsafe { self.run_box(shape, [&vec![0; shape.len()], shape], &given(inputs, outputs, params), true) }
+        unsafe { self.run_box(shape, [&vec![0; shape.len()], shape], given(inputs, outputs, params), true) }
+    }
+
+    /// As [`Kernel::run_region`]; with `stream`, results are written past the caches, for what is large and not read
+    /// soon.
+    ///
+    /// # Panics
+    /// As [`Kernel::run`].
+    ///
+    /// # Safety
+    /// As [`Kernel::run_region`].
+    #[allow(clippy::too_many_arguments)]
+    pub unsafe fn run_part(
+        &self,
+        shape: &[usize],
+        start: &[usize],
+        size: &[usize],
+        inputs: &[RawView],
+        outputs: &[RawView],
+        params: &[u64],
+        stream: bool,
+    ) {
+        let given = Operands { stream, ..given(inputs, outputs, params) };
+        // SAFETY: the caller's promise.
+        unsafe { self.run_box(shape, [start, size], given, false) }
     }
 
     /// Evaluates the program over the box `start .. start + size` of the space `shape`, on the calling thread.
@@ -78,18 +106,12 @@ impl Kernel {
         params: &[u64],
     ) {
         // SAFETY: the caller's promise.
-        unsafe { self.run_box(shape, [start, size], &given(inputs, outputs, params), false) }
+        unsafe { self.run_box(shape, [start, size], given(inputs, outputs, params), false) }
     }
 
     /// # Safety
     /// As [`Kernel::run_region`].
-    unsafe fn run_box(
-        &self,
-        shape: &[usize],
-        [start, size]: [&[usize]; 2],
-        given: &Operands,
-        parallel: bool,
-    ) {
+    unsafe fn run_box(&self, shape: &[usize], [start, size]: [&[usize]; 2], given: Operands, parallel: bool) {
         assert!(shape.len() <= MAX_RANK, "at most {MAX_RANK} axes, not {}", shape.len());
         check_arity(&self.code, given.inputs, Some(given.outputs), given.params);
         if size.contains(&0) {
@@ -117,6 +139,8 @@ impl Kernel {
             outputs: &outputs,
             params: given.params,
             index_start: offset(&row_major) as u64,
+            stream: given.stream
+                || parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
         };
         let (space, largest) = self.layout(size, &row_major, &operands);
         let grid = Grid::new(&space.lens, &largest[..space.rank()]);

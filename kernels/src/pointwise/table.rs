@@ -1,13 +1,13 @@
 //! Which loop computes which instruction.
 
-use super::loops::{Fn1, Fn2, Loop, loop_choose, loop1, loop2};
+use super::loops::{Fn1, Fn2, Lane, Loop, loop_choose, loop1, loop2};
 use crate::DType;
 use crate::math::{self, Arch, Pow, Trig};
 use crate::program::{Binary, Unary};
 use crate::simd::Level;
 
 /// The arithmetic that floats and integers share.
-trait Number: Copy + PartialOrd {
+trait Number: Lane + PartialOrd {
     fn neg(self) -> Self;
     fn abs(self) -> Self;
     fn sign(self) -> Self;
@@ -205,12 +205,12 @@ functions2! {
 }
 
 /// What can be compared; bools are bytes here.
-trait Comparable: Copy + PartialOrd {}
-impl<T: Copy + PartialOrd> Comparable for T {}
+trait Comparable: Lane + PartialOrd {}
+impl<T: Lane + PartialOrd> Comparable for T {}
 
 /// A bool as a byte.
 trait Bits:
-    Copy + std::ops::BitAnd<Output = Self> + std::ops::BitOr<Output = Self> + std::ops::BitXor<Output = Self>
+    Lane + std::ops::BitAnd<Output = Self> + std::ops::BitOr<Output = Self> + std::ops::BitXor<Output = Self>
 {
 }
 impl Bits for u8 {}

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
 use super::copy::{self, Strided};
 use super::loops::Loop;
+use super::pairs::{LANES, PairLoop, pair_loop};
 use super::space::Space;
 use super::table;
 use crate::program::Random;
@@ -20,6 +21,8 @@ enum Mode {
     Direct,
     /// Copied to or from a slot. An input that a tile overwrites must be copied again each time.
     Copied { cache: bool },
+    /// An output, contiguous in the box, copied to memory past the caches.
+    Streamed,
 }
 
 /// An input or output operand of a run.
@@ -37,12 +40,20 @@ struct Operand {
 enum Bound {
     /// A loop; over one element if all its operands are scalars.
     Loop { run: Loop, dst: ValueId, args: [ValueId; 3], scalar: bool },
+    /// A loop of two f32 instructions; over one element if all operands are scalars.
+    Pair { run: PairLoop, dst: ValueId, args: [ValueId; 3], scalars: [bool; 3] },
     /// Row-major indices.
     Index { dst: ValueId, dtype: DType },
     /// Random numbers.
     Random { dst: ValueId, dtype: DType, kind: Random, seed: u64, draw: u64 },
     /// A value copied to the output operand with this number.
     Store { output: usize },
+}
+
+/// What computes a step.
+enum Found {
+    Loop(Loop),
+    Pair(PairLoop),
 }
 
 /// A program bound to operands, and to boxes of a certain form.
@@ -70,6 +81,8 @@ pub(crate) struct Operands<'a> {
     pub(crate) outputs: &'a [RawView],
     pub(crate) params: &'a [u64],
     pub(crate) index_start: u64,
+    /// Whether outputs are so large that the caches are better kept for other things.
+    pub(crate) stream: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -117,6 +130,11 @@ impl<'a> Plan<'a> {
             }
             if !computed || twice {
                 output.mode = Mode::Copied { cache: false };
+            }
+            // What is written over an input is in the cache already.
+            let in_place = operands.inputs.iter().any(|input| input.ptr == output.view.ptr);
+            if operands.stream && output.mode == Mode::Direct && !in_place {
+                output.mode = Mode::Streamed;
             }
             self.outputs.push(output);
         }
@@ -168,10 +186,13 @@ impl<'a> Plan<'a> {
             let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
             let dtype = self.code.values[step.dst].dtype;
             let run = match step.op {
-                Op::Unary(op) => table::unary(op, step.operand, self.level),
-                Op::Binary(op) => table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]),
-                Op::Select => table::select(step.operand, self.level, scalars),
-                Op::Cast => table::cast(step.operand, dtype, self.level),
+                Op::Unary(op) => Found::Loop(table::unary(op, step.operand, self.level)),
+                Op::Binary(op) => {
+                    Found::Loop(table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]))
+                }
+                Op::Pair(pair) => Found::Pair(pair_loop(pair, self.level)),
+                Op::Select => Found::Loop(table::select(step.operand, self.level, scalars)),
+                Op::Cast => Found::Loop(table::cast(step.operand, dtype, self.level)),
                 Op::Index => {
                     self.steps.push(Bound::Index { dst: step.dst, dtype });
                     self.push_stores(step.dst);
@@ -186,7 +207,11 @@ impl<'a> Plan<'a> {
             };
             self.scalar[step.dst] = all;
             constant[step.dst] = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
-            let bound = Bound::Loop { run, dst: step.dst, args: step.args, scalar: all };
+            let (dst, args) = (step.dst, step.args);
+            let bound = match run {
+                Found::Loop(run) => Bound::Loop { run, dst, args, scalar: all },
+                Found::Pair(run) => Bound::Pair { run, dst, args, scalars },
+            };
             if constant[step.dst] {
                 self.constant.push(bound)
             } else {
@@ -240,6 +265,9 @@ thread_local! {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
+        if self.plan.outputs.iter().any(|output| output.mode == Mode::Streamed) {
+            copy::fence();
+        }
         SPARE.set(std::mem::take(&mut self.scratch));
     }
 }
@@ -317,17 +345,22 @@ impl<'a> Worker<'a> {
             unsafe { self.step(step, start, size, n) };
             self.fetch(i, steps);
         }
+        if steps == 0 {
+            self.fetch(0, 1);
+        }
         self.ahead.clear();
     }
 
     /// Says that a box of about the lengths `size` at `start` comes after the next one evaluated, during which its
     /// inputs are fetched into the cache.
     ///
-    /// The steps of a tile read one input after the other, and memory gives a single stream only a part of its
-    /// bandwidth: the streams must be asked for side by side.
+    /// The steps of a tile read one input after the other, and then none for a while. Memory gives a single stream
+    /// only a part of its bandwidth, and nothing to those who do not ask: the streams must be asked for side by side,
+    /// and all the time.
     pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
         let inputs = self.plan.inputs.iter().filter(|input| input.together);
-        if inputs.clone().count() < 2 || self.plan.steps.len() < 2 {
+        // One loop that reads and writes memory asks for it all the time.
+        if self.plan.steps.len() == 1 && !self.plan.outputs.is_empty() {
             return;
         }
         let rank = self.plan.space.rank();
@@ -370,6 +403,18 @@ impl<'a> Worker<'a> {
             Bound::Loop { run, dst, args: [a, b, c], scalar } => unsafe {
                 run(self.at[dst], self.at[a], self.at[b], self.at[c], if scalar { 1 } else { n })
             },
+            Bound::Pair { run, dst, args, scalars } => {
+                let mut spread = [[0f32; LANES]; 3];
+                let mut from = args.map(|arg| self.at[arg].cast_const().cast::<f32>());
+                for k in (0..3).filter(|&k| scalars[k]) {
+                    // SAFETY: a scalar is one readable element.
+                    spread[k] = [unsafe { *from[k] }; LANES];
+                    from[k] = spread[k].as_ptr();
+                }
+                let n = if scalars == [true; 3] { 1 } else { n };
+                // SAFETY: the caller's promise, as for other loops.
+                unsafe { run(self.at[dst].cast(), from, scalars.map(|scalar| usize::from(!scalar)), n) }
+            }
             Bound::Index { dst, dtype } => {
                 let at = self.at[dst];
                 self.index_runs(start, size, |done, first, step, len| {
@@ -405,7 +450,13 @@ impl<'a> Worker<'a> {
                     from = spread;
                 }
                 // SAFETY: the box of the output is writable, and the value is a whole tile.
-                unsafe { self.with_box(output, size, |of| copy::scatter(output.size, to, from, of)) };
+                unsafe {
+                    if output.mode == Mode::Streamed {
+                        copy::stream(to, from, n * output.size)
+                    } else {
+                        self.with_box(output, size, |of| copy::scatter(output.size, to, from, of))
+                    }
+                };
             }
         }
     }

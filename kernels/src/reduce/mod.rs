@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::pointwise::space::Grid;
 use crate::pointwise::tile::{Operands, Plan, Worker};
-use crate::pointwise::{Code, Slice, SliceMut, TASK_WORK, check_arity};
+use crate::pointwise::{CACHE_BYTES, Code, Slice, SliceMut, TASK_WORK, check_arity};
 use crate::program::Program;
 use crate::simd::{self, Level};
 use crate::{DType, MAX_RANK, RawView, par};
@@ -87,8 +87,9 @@ impl Kernel {
             kernel: self,
             folds: folds(self.reduction, dtype, level),
             size: dtype.size(),
-            operands: Operands { inputs, outputs: &[], params, index_start: 0 },
+            operands: Operands { inputs, outputs: &[], params, index_start: 0, stream: false },
             level,
+            far: shape.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES,
             out: Shared(out),
             layout,
         };
@@ -109,6 +110,52 @@ impl Kernel {
 }
 
 impl Kernel {
+    /// [`Kernel::run`] for a range of one kept axis, all kept axes before which have length 1: results of a range
+    /// lie together. `out` is still that of the whole.
+    ///
+    /// # Panics
+    /// As [`Kernel::run`]; if the axis is reduced or the program reads the index.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`], for that range.
+    pub unsafe fn run_part(
+        &self,
+        shape: &[usize],
+        axes: u32,
+        (axis, range): (usize, Range<usize>),
+        inputs: &[RawView],
+        out: *mut u8,
+        params: &[u64],
+    ) {
+        let kept = |k: &usize| axes >> k & 1 == 0;
+        assert!(
+            kept(&axis) && !self.code.uses_index,
+            "a part along axis {axis} of a reduction over {axes:#b}"
+        );
+        let mut part = [1; MAX_RANK];
+        part[..shape.len()].copy_from_slice(shape);
+        part[axis] = range.len();
+        let views: Vec<RawView> = (inputs.iter().enumerate())
+            .map(|(k, view)| {
+                let bytes = self.code.input_type(k).map_or(0, |t| t.size()) as isize;
+                let ptr = view.ptr.wrapping_offset(range.start as isize * view.strides[axis] * bytes);
+                RawView { ptr, strides: view.strides }
+            })
+            .collect();
+        let stride: usize = (axis + 1..shape.len()).filter(kept).map(|k| shape[k]).product();
+        let size = self.reduction.result(self.code.output_type(0)).size();
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.run(
+                &part[..shape.len()],
+                axes,
+                &views,
+                out.wrapping_add(range.start * stride * size),
+                params,
+            )
+        }
+    }
+
     /// [`Kernel::run`] on slices: inputs with their strides in elements (0: broadcast).
     ///
     /// # Panics
@@ -157,6 +204,8 @@ struct Run<'a> {
     size: usize,
     operands: Operands<'a>,
     level: Level,
+    /// Whether the inputs are taken to lie in memory, not in a cache.
+    far: bool,
     out: Shared,
 }
 
@@ -307,9 +356,16 @@ impl Run<'_> {
         if layout.inner < layout.space.rank() {
             (start[layout.inner], size[layout.inner]) = (job.columns.start, job.columns.len());
         }
-        let mut r = job.block.start;
-        while r < job.block.end {
-            let count = layout.next_box(r, job.block.end, room, &mut start, &mut size);
+        let (mut r, end) = (job.block.start, job.block.end);
+        let mut count = layout.next_box(r, end, room, &mut start, &mut size);
+        while r < end {
+            let (mut next_start, mut next_size, mut next) = (start, size, 0);
+            if r + count < end {
+                next = layout.next_box(r + count, end, room, &mut next_start, &mut next_size);
+                if self.far {
+                    worker.announce(&next_start, &next_size);
+                }
+            }
             // SAFETY: the box is part of the job.
             let x = unsafe {
                 worker.eval(&start, &size);
@@ -317,6 +373,7 @@ impl Run<'_> {
             };
             f(r, count, x);
             r += count;
+            (start, size, count) = (next_start, next_size, next);
         }
     }
 

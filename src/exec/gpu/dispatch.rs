@@ -95,7 +95,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// What WebGPU promises everywhere.
-    #[allow(dead_code, reason = "the tests of the shaders ask for it")]
+    #[allow(dead_code, reason = "what tests make descriptions for")]
     pub const LEAST: Limits = Limits {
         workgroup_memory: 16 << 10,
         invocations: 256,

@@ -146,7 +146,7 @@ impl Pool {
         };
         let raw = match pooled {
             Some(free) => free.raw,
-            None => self.allocate(context, class, bytes, origin)?,
+            None => self.made_by_driver(context, class, bytes, origin)?,
         };
         let mut state = self.state();
         state.live += class;
@@ -155,7 +155,7 @@ impl Pool {
         Ok(Arc::new(DeviceBuffer { context: Arc::clone(context), raw, class }))
     }
 
-    fn allocate(&self, context: &Context, class: u64, bytes: u64, origin: Origin) -> Result<Raw> {
+    fn made_by_driver(&self, context: &Context, class: u64, bytes: u64, origin: Origin) -> Result<Raw> {
         self.state().allocations += 1;
         let made = self.ask(context, class);
         context.check()?;

@@ -36,7 +36,7 @@ pub(crate) fn conv(
 }
 
 /// The convolution with a given cut, for the choice's own tests and for tuning.
-#[allow(dead_code, reason = "the tests of the shaders ask for it")]
+#[allow(dead_code, reason = "what tests and tuning choose by hand")]
 pub(crate) fn with_cut(
     form: Form,
     c: &Conv,
@@ -118,10 +118,11 @@ impl Geometry {
         let mut flags = Vec::new();
         let plane = c.output[0] * c.output[1];
         let rows_of_a = if self.form == Form::Weight { plane } else { e.k };
-        if self.form != Form::Input && aligned && offsets[a] % 4 == 0 && rows_of_a % 4 == 0 {
+        if self.form != Form::Input && aligned && offsets[a].is_multiple_of(4) && rows_of_a.is_multiple_of(4)
+        {
             flags.push("A_FOURS");
         }
-        if self.form == Form::Forward && aligned && plane % 4 == 0 {
+        if self.form == Form::Forward && aligned && plane.is_multiple_of(4) {
             flags.push("C_FOURS");
         }
         let (file, b_along_k) = match self.form {

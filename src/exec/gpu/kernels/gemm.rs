@@ -73,14 +73,18 @@ pub(crate) fn tiled(
 
     let fours = |offset: usize, extent: usize, [unit, other]: [isize; 2], batch: fn(&BatchAxis) -> isize| {
         let strides = std::iter::once(other).chain(g.batch.iter().map(batch));
-        aligned && unit == 1 && offset % 4 == 0 && extent % 4 == 0 && strides.into_iter().all(|s| s % 4 == 0)
+        aligned
+            && unit == 1
+            && offset.is_multiple_of(4)
+            && extent.is_multiple_of(4)
+            && strides.into_iter().all(|s| s % 4 == 0)
     };
     let mut flags = Vec::new();
     let a_fours = fours(offsets[0], g.k, [g.a[1], g.a[0]], |axis| axis.a);
     let b_fours = fours(offsets[1], g.n, [g.b[1], g.b[0]], |axis| axis.b);
     flags.extend(a_fours.then_some("A_FOURS"));
     flags.extend(b_fours.then_some("B_FOURS_WIDE"));
-    flags.extend((aligned && g.n % 4 == 0 && (partial || epilogue.is_none())).then_some("C_FOURS"));
+    flags.extend((aligned && g.n.is_multiple_of(4) && (partial || epilogue.is_none())).then_some("C_FOURS"));
     let along_k = [
         g.a[1].unsigned_abs() <= g.a[0].unsigned_abs(),
         !b_fours && g.b[0].unsigned_abs() < g.b[1].unsigned_abs(),
@@ -115,12 +119,11 @@ pub(super) struct Product {
     pub along_k: [bool; 2],
 }
 
-/// The defines and constants of `lib/tile.wgsl`.
-pub(super) fn tile_source(
-    tile: Tile,
-    stages: u32,
-    along_k: [bool; 2],
-) -> (Vec<(&'static str, String)>, Vec<(&'static str, f64)>) {
+/// The defines and override constants of a shader.
+type Specialised = (Vec<(&'static str, String)>, Vec<(&'static str, f64)>);
+
+/// How `lib/tile.wgsl` is specialised.
+pub(super) fn tile_source(tile: Tile, stages: u32, along_k: [bool; 2]) -> Specialised {
     let [rows, columns] = tile.invocations;
     let threads = rows * columns;
     let defines = vec![
@@ -239,7 +242,7 @@ fn vector(
 }
 
 /// Every tile an adapter can run.
-#[allow(dead_code, reason = "the tests of the shaders ask for it")]
+#[allow(dead_code, reason = "what tests and tuning choose by hand")]
 pub(crate) fn tiles(limits: &Limits) -> impl Iterator<Item = Tile> {
     TILES.into_iter().filter(move |tile| tile.fits(limits))
 }

@@ -125,7 +125,7 @@ pub(crate) fn copies(zero: bool, count: usize, parts: &[Part], limits: &Limits) 
 }
 
 /// The row-major view of a value of `shape`.
-#[allow(dead_code, reason = "the tests of the shaders ask for it")]
+#[allow(dead_code, reason = "tests describe operands with it")]
 pub(crate) fn row_major(shape: &[usize]) -> View {
     View { offset: 0, strides: contiguous(shape) }
 }

@@ -1,0 +1,83 @@
+//! The curves of a run: what its lines of metrics say, drawn.
+
+use crate::plot::{self, Curve, Panel};
+use anyhow::{Context, Result};
+use gradus::files::open_regular;
+use serde_json::{Map, Value};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+/// Largest file of metrics that is drawn.
+const LIMIT: u64 = 1 << 30;
+/// What the lines hold besides figures.
+const NOT_FIGURES: [&str; 3] = ["step", "epoch", "seconds"];
+
+/// Draws the figures in `metrics` into `picture`: the losses of steps in one panel, each figure of epochs in one of its
+/// own. Nothing is written where there is nothing to draw; says whether there was.
+pub fn draw(metrics: &Path, picture: &Path) -> Result<bool> {
+    let (file, _) = open_regular(metrics, LIMIT)?;
+    let mut lines = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.with_context(|| metrics.display().to_string())?;
+        // What a killed run has left unfinished is no figure.
+        lines.extend(serde_json::from_str::<Map<String, Value>>(&line));
+    }
+    let panels = panels(&lines);
+    if panels.is_empty() {
+        return Ok(false);
+    }
+    plot::curves(picture, &panels)?;
+    Ok(true)
+}
+
+/// Figures that stand in most lines are those of steps, the others those of epochs.
+fn panels(lines: &[Map<String, Value>]) -> Vec<Panel> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for line in lines {
+        let Some(step) = line.get("step").and_then(Value::as_f64) else { continue };
+        let figures = line.iter().filter(|(name, _)| !NOT_FIGURES.contains(&name.as_str()));
+        for (name, value) in figures.filter_map(|(name, v)| Some((name, v.as_f64()?))) {
+            match curves.iter_mut().find(|c| c.name == *name) {
+                Some(curve) => curve.points.push((step, value)),
+                None => curves.push(Curve { name: name.clone(), points: vec![(step, value)] }),
+            }
+        }
+    }
+    let most = curves.iter().map(|c| c.points.len()).max().unwrap_or(0);
+    let (steps, epochs): (Vec<_>, Vec<_>) = curves.into_iter().partition(|c| 2 * c.points.len() > most);
+    let mut panels = Vec::new();
+    if !steps.is_empty() {
+        let names: Vec<&str> = steps.iter().map(|c| c.name.as_str()).collect();
+        panels.push(Panel { title: format!("training: {}", names.join(", ")), curves: steps, noisy: true });
+    }
+    // One point is no curve.
+    for curve in epochs.into_iter().filter(|c| c.points.len() > 1) {
+        panels.push(Panel { title: format!("test: {}", curve.name), curves: vec![curve], noisy: false });
+    }
+    panels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn figures_of_steps_share_a_panel_and_those_of_epochs_have_their_own() {
+        let mut lines = Vec::new();
+        for step in 1..=12 {
+            lines.push(json!({"step": step, "epoch": 1, "loss": 1.5, "kl": 0.5, "seconds": 3}));
+            if step % 4 == 0 {
+                lines.push(json!({"step": step, "epoch": 1, "elbo": -100.0, "seconds": 3}));
+            }
+        }
+        let lines: Vec<_> = lines.into_iter().map(|l| l.as_object().unwrap().clone()).collect();
+        let panels = panels(&lines);
+        let found: Vec<_> = panels
+            .iter()
+            .map(|p| p.curves.iter().map(|c| (c.name.as_str(), c.points.len())).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(found, [vec![("loss", 12), ("kl", 12)], vec![("elbo", 3)]]);
+        assert!(super::panels(&[]).is_empty());
+    }
+}
