@@ -23,6 +23,7 @@
 //!endif
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 //!if EPILOGUE
+//!include lib/philox.wgsl
 //!epilogue
 //!else
 //!if C_FOURS
@@ -138,24 +139,24 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     if image < p.batch {
         let e = at.y + (image * channels + channel) * at.plane + (column - image * at.plane);
 //!if EPILOGUE
-//!for t in 4
-        epilogue(e + {{t}}u, value[{{t}}]);
-//!endfor
+        for (var t = 0u; t < 4u; t++) {
+            epilogue(e + t, value[t]);
+        }
 //!else
         y[e >> 2u] = value;
 //!endif
     }
 //!else
-//!for t in 4
-    let image_{{t}} = (column + {{t}}u) / at.plane;
-    if image_{{t}} < p.batch {
-        let e = at.y + (image_{{t}} * channels + channel) * at.plane + (column + {{t}}u - image_{{t}} * at.plane);
+    for (var t = 0u; t < 4u; t++) {
+        let image = (column + t) / at.plane;
+        if image < p.batch {
+            let e = at.y + (image * channels + channel) * at.plane + (column + t - image * at.plane);
 //!if EPILOGUE
-        epilogue(e, value[{{t}}]);
+            epilogue(e, value[t]);
 //!else
-        y[e] = value[{{t}}];
+            y[e] = value[t];
 //!endif
+        }
     }
-//!endfor
 //!endif
 }

@@ -21,6 +21,7 @@
 @group(0) @binding(0) var<storage, read> w: array<f32>;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 //!if EPILOGUE
+//!include lib/philox.wgsl
 //!epilogue
 //!else
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
@@ -167,13 +168,13 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     let i = at.rows.first + line * p.stride.x;
     let j = at.columns.first + (pixel - line * at.columns.count) * p.stride.y;
     let e = at.dx + ((image * channels + channel) * p.input.x + i) * p.input.y + j;
-//!for t in 4
-    if image[{{t}}] < p.batch {
+    for (var t = 0u; t < 4u; t++) {
+        if image[t] < p.batch {
 //!if EPILOGUE
-        epilogue(e[{{t}}], value[{{t}}]);
+            epilogue(e[t], value[t]);
 //!else
-        dx[e[{{t}}]] = value[{{t}}];
+            dx[e[t]] = value[t];
 //!endif
+        }
     }
-//!endfor
 }

@@ -8,7 +8,7 @@
 // A_FOURS: A has unit stride along k, and k, the offset and the other strides are multiples of 4: read as fours.
 // B_FOURS_WIDE: the same of B along the columns. C_FOURS: n and the offset of C are multiples of 4.
 // EPILOGUE: text with `fn epilogue(e: u32, value: f32)`, which takes element e (row-major) of C and stores what is
-// wanted of it, and with the bindings it needs, from 2 on.
+// wanted of it, and with the bindings it needs, from 2 on; FIELDS are its parameters.
 //
 // In bounds: A and B are read only at row < m, column < n, k < p.k and batch < the product of the lengths, where the
 // caller has checked the span of the strides; C is written only there.
@@ -53,6 +53,7 @@ struct P {
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 //!endif
 //!if EPILOGUE
+//!include lib/philox.wgsl
 //!epilogue
 //!else
 //!if C_FOURS
@@ -162,11 +163,9 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     }
     let e = at.c + row * p.n + column;
 //!if EPILOGUE
-//!for t in 4
-    if column + {{t}}u < p.n {
-        epilogue(e + {{t}}u, value[{{t}}]);
+    for (var t = 0u; t < min(4u, p.n - column); t++) {
+        epilogue(e + t, value[t]);
     }
-//!endfor
 //!else
 //!if C_FOURS
     c[e >> 2u] = value;

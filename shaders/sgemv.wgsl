@@ -39,6 +39,7 @@ struct P {
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> v: array<f32>;
 //!if EPILOGUE
+//!include lib/philox.wgsl
 //!epilogue
 //!else
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;

@@ -20,6 +20,7 @@ struct P {
 
 @group(0) @binding(0) var<storage, read> parts: array<f32>;
 //!if EPILOGUE
+//!include lib/philox.wgsl
 //!epilogue
 //!else
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;

@@ -145,9 +145,23 @@ fn main(
         }
     }
 
+//!if EPILOGUE
+    // From an array in a loop, so that a long epilogue stands in the code once; everything else is done by now.
+    var results: array<vec4<f32>, {{TM}}u * {{TN4}}u>;
+//!for i in TM
+//!for j in TN4
+    results[{{i}}u * {{TN4}}u + {{j}}u] = c_{{i}}_{{j}};
+//!endfor
+//!endfor
+    for (var i = 0u; i < {{TM}}u * {{TN4}}u; i++) {
+        let row = at.first_row + ty + i / {{TN4}}u * ROWS;
+        store(at, row, at.first_column + (tx + i % {{TN4}}u * COLS) * 4u, results[i]);
+    }
+//!else
 //!for i in TM
 //!for j in TN4
     store(at, at.first_row + ty + {{i}}u * ROWS, at.first_column + (tx + {{j}}u * COLS) * 4u, c_{{i}}_{{j}});
 //!endfor
 //!endfor
+//!endif
 }

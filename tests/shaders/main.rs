@@ -9,6 +9,7 @@ mod gpu {
     pub mod dispatch;
     pub mod kernels;
     pub mod source;
+    pub mod wgsl;
 }
 
 mod browser;

@@ -2,11 +2,13 @@
 //! tiles' edges, all transposes, batches, groups, dilation.
 
 use crate::device::{Device, device, floats, words};
-use crate::gpu::dispatch::{Limits, Recipe};
+use crate::gpu::dispatch::{Bind, Limits, Recipe, Word};
 use crate::gpu::kernels::conv::{self, Form};
 use crate::gpu::kernels::gemm;
-use crate::gpu::kernels::tile::{Cut, Tile};
+use crate::gpu::kernels::tile::{Cut, Epilogue, Tile};
+use crate::gpu::wgsl::Bindings;
 use crate::numbers::{Numbers, error};
+use gradus_kernels::DType;
 use gradus_kernels::conv::Conv;
 use gradus_kernels::gemm::{BatchAxis, Gemm};
 use gradus_kernels::naive;
@@ -258,4 +260,77 @@ fn a_convolution_of_no_images() {
     assert!(recipe(Form::Forward).dispatches.is_empty() && recipe(Form::Input).dispatches.is_empty());
     let outcome = device.run(&recipe(Form::Weight), &[&[], &[]], &[c.w_len()]);
     assert_eq!(outcome.outputs[0], vec![0; c.w_len()]);
+}
+
+/// `max(value + bias[column], 0)` and the same halved, of a product with `columns` columns.
+pub fn bias_and_halves(columns: usize) -> Epilogue {
+    let (bias, results) = (Bind::Input(2), [Bind::Output(0), Bind::Output(1)]);
+    Epilogue {
+        function: String::from(
+            "fn epilogue(e: u32, value: f32) {
+    let r = f_relu(value + a0[p.f0 + e % p.f1]);
+    y0[p.f2 + e] = r;
+    y1[p.f3 + e] = 0.5 * r;
+}
+",
+        ),
+        bindings: Bindings {
+            reads: vec![(bias, DType::F32)],
+            writes: results.map(|r| (r, DType::F32)).to_vec(),
+        },
+        fields: String::from("@align(16) f0: u32, f1: u32, f2: u32, f3: u32,"),
+        params: vec![0, columns as u32, 0, 0],
+        patches: vec![(0, Word::Offset(bias)), (2, Word::Offset(results[0])), (3, Word::Offset(results[1]))],
+    }
+}
+
+fn check_epilogue(device: &Device, columns: usize, recipes: [Recipe; 2], inputs: [&[u32]; 2], count: usize) {
+    let bias = Numbers::new(31).floats(columns);
+    let [plain, fused] = recipes;
+    let plain = floats(&device.run(&plain, &inputs, &[count]).outputs[0]);
+    let found = device.run(&fused, &[inputs[0], inputs[1], &words(&bias)], &[count, count]);
+    let (found, halves) = (floats(&found.outputs[0]), floats(&found.outputs[1]));
+    for e in 0..count {
+        assert_eq!(found[e], (plain[e] + bias[e % columns]).max(0.0), "element {e}");
+        assert_eq!(halves[e], 0.5 * found[e], "element {e}");
+    }
+}
+
+#[test]
+fn an_epilogue_takes_the_elements_of_a_product() {
+    let Some(device) = device() else { return };
+    let mut numbers = Numbers::new(30);
+    for (m, n, k) in [(37, 36, 40), (37, 33, 40), (1, 33, 40), (33, 1, 40)] {
+        let (a, b) = (words(&numbers.floats(2 * m * k)), words(&numbers.floats(2 * k * n)));
+        let batch = vec![BatchAxis { len: 2, a: (m * k) as isize, b: (k * n) as isize }];
+        let g = Gemm { m, n, k, a: [k as isize, 1], b: [n as isize, 1], batch };
+        let fused = bias_and_halves(n);
+        let recipe = |epilogue| gemm::gemm(&g, [0, 0], true, epilogue, &device.limits);
+        check_epilogue(device, n, [recipe(None), recipe(Some(&fused))], [&a, &b], 2 * m * n);
+        for (tile, parts) in tiles().into_iter().flat_map(|tile| [(tile, 1), (tile, 2)]) {
+            let cut = Cut { tile, parts, depth: if parts == 1 { 48 } else { 32 } };
+            let recipe = |epilogue| gemm::tiled(&g, [0, 0], true, cut, epilogue, &device.limits);
+            check_epilogue(device, n, [recipe(None), recipe(Some(&fused))], [&a, &b], 2 * m * n);
+        }
+    }
+}
+
+#[test]
+fn an_epilogue_takes_the_elements_of_a_convolution() {
+    let Some(device) = device() else { return };
+    let mut numbers = Numbers::new(32);
+    for (input, output) in [(6, 6), (7, 7)] {
+        let c = square(2, [5, 3], input, 3, output, 1);
+        let (x, w, y) = (numbers.floats(c.x_len()), numbers.floats(c.w_len()), numbers.floats(c.y_len()));
+        let columns = output * output;
+        let fused = bias_and_halves(columns);
+        for (form, operand, count) in [(Form::Forward, &x, c.y_len()), (Form::Input, &y, c.x_len())] {
+            for parts in [1, 2] {
+                let cut = Cut { tile: tiles()[0], parts, depth: if parts == 1 { 48 } else { 32 } };
+                let recipe = |epilogue| conv::with_cut(form, &c, [0, 0], true, cut, epilogue, &device.limits);
+                let recipes = [recipe(None), recipe(Some(&fused))];
+                check_epilogue(device, columns, recipes, [&words(operand), &words(&w)], count);
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::gpu::kernels::params::View;
 use crate::gpu::kernels::reduce::{Positions, reduce};
 use crate::gpu::kernels::tile::{Cut, TILES};
 use crate::gpu::kernels::{gemm, index, lines, sort};
+use crate::products::bias_and_halves;
 use crate::reductions::input;
 use gradus_kernels::DType;
 use gradus_kernels::conv::Conv;
@@ -87,6 +88,8 @@ fn products(limits: &Limits, recipes: &mut Vec<Recipe>) {
                     let batch = vec![BatchAxis { len: 3, a: 0, b: n * n }];
                     let g = Gemm { m: extent, n: extent, k: extent, a, b, batch };
                     recipes.push(gemm::tiled(&g, [0, 0], aligned, cut, None, limits));
+                    let fused = bias_and_halves(extent);
+                    recipes.push(gemm::tiled(&g, [0, 0], aligned, cut, Some(&fused), limits));
                 }
             }
             for (form, output) in [Form::Forward, Form::Input, Form::Weight].into_iter().zip([4, 4, 4]) {
@@ -104,6 +107,10 @@ fn products(limits: &Limits, recipes: &mut Vec<Recipe>) {
                         dilation: [1, 1],
                     };
                     recipes.push(conv::with_cut(form, &c, [0, 0], aligned, cut, None, limits));
+                    if form != Form::Weight {
+                        let fused = bias_and_halves(c.output[0]);
+                        recipes.push(conv::with_cut(form, &c, [0, 0], aligned, cut, Some(&fused), limits));
+                    }
                 }
             }
         }
@@ -111,6 +118,7 @@ fn products(limits: &Limits, recipes: &mut Vec<Recipe>) {
     for (a, m, columns) in [([n, 1], 68, 1), ([1, n], 68, 1), ([n, 1], 1, 68)] {
         let g = Gemm { m, n: columns, k: 68, a, b: [n, 1], batch: Vec::new() };
         recipes.push(gemm::gemm(&g, [0, 0], true, None, limits));
+        recipes.push(gemm::gemm(&g, [0, 0], true, Some(&bias_and_halves(columns)), limits));
     }
 }
 

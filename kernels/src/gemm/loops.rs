@@ -21,6 +21,10 @@ const B_SHARE: usize = 2;
 const B_LEAST: usize = 1 << 20;
 /// The fewest elements of C in a block: an epilogue should have more to do than to be called.
 const C_LEAST: usize = 1 << 10;
+/// Panels of A that are packed at once if they share cache lines.
+const TOGETHER: usize = 4;
+/// The k that are packed of one such panel before the next.
+const STRIPE: usize = 16;
 /// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
 /// the 14 of a row.
 const ROWS_AHEAD: isize = 24;
@@ -47,6 +51,11 @@ pub trait Left<T>: Sync {
     /// # Safety
     /// The ranges are inside the operand; `out` has room for the panel and [`SLACK`] more.
     unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T);
+
+    /// Whether panels side by side share cache lines: then several are packed at once, a few k at a time.
+    fn shares_lines(&self) -> bool {
+        false
+    }
 }
 
 /// The right operand, k × columns.
@@ -104,6 +113,11 @@ pub fn block_depth(k: usize) -> usize {
     k.div_ceil(k.div_ceil(KC).max(1)).max(1)
 }
 
+/// Room for a packed panel of A and slack.
+fn panel_len(height: usize, depth: usize) -> usize {
+    (height * depth + SLACK).next_multiple_of(SLACK)
+}
+
 /// Whether the elements at this stride compete for few lines of the first-level cache (64 sets).
 pub fn conflicts<T>(stride: isize) -> bool {
     (stride * size_of::<T>() as isize) % 2048 == 0
@@ -127,11 +141,16 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         let source = self.right.in_place(0, cols.clone());
         let copy = rows.len() > height
             && (rows.len() > IN_PLACE_B || source.is_some_and(|(_, step)| conflicts::<T>(step)));
-        let mc = if by_rows { height } else { even(rows.len(), most(cache / A_SHARE), height) };
+        let mc = match by_rows {
+            true if self.left.shares_lines() => TOGETHER * height,
+            true => height,
+            false => even(rows.len(), most(cache / A_SHARE), height),
+        };
         let nc = even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr);
-        let (a_len, b_len) = (mc * depth + SLACK, nc.next_multiple_of(nr) * depth + SLACK);
-        scratch::with(a_len.next_multiple_of(SLACK) + b_len, |a_block: *mut T| {
-            let b_block = a_block.wrapping_add(a_len.next_multiple_of(SLACK));
+        let (a_len, b_len) =
+            (mc / height * panel_len(height, depth), nc.next_multiple_of(nr) * depth + SLACK);
+        scratch::with(a_len + b_len, |a_block: *mut T| {
+            let b_block = a_block.wrapping_add(a_len);
             // Loop 5.
             for jc in cols.clone().step_by(nc) {
                 let cols = jc..cols.end.min(jc + nc);
@@ -160,8 +179,8 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         });
     }
 
-    /// Loops 2 and 1, the macro-kernel. A panel of A is packed just before its first tile, a panel of B that lies in
-    /// place by its first tile.
+    /// Packs a block of A, then loops 2 and 1: the macro-kernel. A panel of B that lies in place is packed by its
+    /// first tile.
     unsafe fn block(&self, block: Block, a_block: *mut T, b_block: *mut T) {
         let Block { rows, cols, ks, height, first, copy } = block;
         let (nr, lanes, depth, last) =
@@ -182,17 +201,18 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                 copy: copy || (across.len() != lanes && across.len() != nr),
                 share,
             };
+            if across.start == cols.start {
+                // SAFETY: the rows are inside A, and the block holds their panels.
+                unsafe { self.pack_left(rows.clone(), &ks, height, a_block) };
+            }
             // Loop 1.
             let (mut down, mut index) = (rows.start..rows.end.min(rows.start + height), 0);
             while !down.is_empty() {
-                let a_panel = a_block.wrapping_add((down.start - rows.start) * depth);
-                // SAFETY: the panels are inside A and B and of their blocks; the tile is in this thread's part.
-                unsafe {
-                    let a = self.left_panel(down.clone(), &ks, across.start == cols.start, a_panel);
-                    let mut step = panel.step(index, depth, nr);
-                    (step.a, step.a_strides, step.accumulate) = (a.0, a.1, ks.start > 0);
-                    self.tile(&mut step, down.clone(), across.clone());
-                }
+                let a_panel = a_block.wrapping_add(index * panel_len(height, depth));
+                let (a, a_strides) = self.left_panel(&down, ks.start, a_panel);
+                let step = Step { a, a_strides, accumulate: ks.start > 0, ..panel.step(index, depth, nr) };
+                // SAFETY: the panels are packed or in place; the tile is in this thread's part.
+                unsafe { self.tile(step, down.clone(), across.clone()) };
                 (down, index) = (down.end..rows.end.min(down.end + height), index + 1);
             }
             if last && (across.end - unfinished >= finish || next.is_empty()) {
@@ -203,43 +223,47 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         }
     }
 
-    /// Where a panel of A is read and its strides along rows and k. Packs it to `out` before its first tile.
-    unsafe fn left_panel(
-        &self,
-        rows: Range<usize>,
-        ks: &Range<usize>,
-        first: bool,
-        out: *mut T,
-    ) -> (*const T, [isize; 2]) {
-        if let Some((a, step)) = self.left.in_place(rows.start, ks.start) {
-            return (a, [1, step]);
+    /// Where a panel of A is read and its strides along rows and k; `packed` if it is not in place.
+    fn left_panel(&self, rows: &Range<usize>, k: usize, packed: *const T) -> (*const T, [isize; 2]) {
+        match (self.left.in_place(rows.start, k), self.left.along_k(rows.start, k)) {
+            (Some((a, step)), _) => (a, [1, step]),
+            (_, Some((a, stride))) => (a, [stride, 1]),
+            _ => (packed, [1, rows.len() as isize]),
         }
-        if let Some((a, stride)) = self.left.along_k(rows.start, ks.start) {
-            return (a, [stride, 1]);
+    }
+
+    /// Packs the panels of a block of A that are not in place.
+    unsafe fn pack_left(&self, rows: Range<usize>, ks: &Range<usize>, height: usize, out: *mut T) {
+        if self.left.in_place(rows.start, ks.start).or(self.left.along_k(rows.start, ks.start)).is_some() {
+            return;
         }
-        let height = rows.len() as isize;
-        if first {
-            // SAFETY: handed on.
-            unsafe { self.left.pack(self.kernels, rows, ks.clone(), out) };
+        let stripe = if self.left.shares_lines() { STRIPE } else { ks.len().max(1) };
+        for k in ks.clone().step_by(stripe) {
+            let ks_part = k..ks.end.min(k + stripe);
+            for (index, row) in rows.clone().step_by(height).enumerate() {
+                let rows = row..rows.end.min(row + height);
+                let at = index * panel_len(height, ks.len()) + (k - ks.start) * rows.len();
+                // SAFETY: handed on; what is written past a stripe is written again, or in the slack of its panel.
+                unsafe { self.left.pack(self.kernels, rows, ks_part.clone(), out.wrapping_add(at)) };
+            }
         }
-        (out, [1, height])
     }
 
     /// The micro-kernel on one tile, straight into the target or by way of a copy. `step` lacks the target.
-    unsafe fn tile(&self, step: &mut Step<T>, rows: Range<usize>, cols: Range<usize>) {
+    unsafe fn tile(&self, mut step: Step<T>, rows: Range<usize>, cols: Range<usize>) {
         let kernel = self.kernels.tiles[rows.len() - 1][usize::from(cols.len() > self.kernels.lanes)];
         step.cols = cols.len();
         if let Some((c, stride)) = self.target.in_place(rows.start, cols.clone()) {
             (step.c, step.c_stride) = (c, stride);
             // SAFETY: the panels hold as many k as the step has, and the target vouches for the tile.
-            return unsafe { kernel(step) };
+            return unsafe { kernel(&step) };
         }
         let accumulate = std::mem::take(&mut step.accumulate);
         let mut tile = [T::ZERO; MAX_MR * MAX_NR];
         (step.c, step.c_stride) = (tile.as_mut_ptr(), MAX_NR as isize);
         // SAFETY: as above; the tile has room for MAX_MR rows of MAX_NR.
         unsafe {
-            kernel(step);
+            kernel(&step);
             self.target.scatter(rows, cols, tile.as_ptr(), accumulate);
         }
     }

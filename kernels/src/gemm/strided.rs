@@ -33,6 +33,10 @@ impl<T: Float> Left<T> for Strided<T> {
         (self.in_place && self.strides[1] == 1).then(|| (self.at(row, k), self.strides[0]))
     }
 
+    fn shares_lines(&self) -> bool {
+        self.strides[0] == 1
+    }
+
     unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T) {
         let [along, down] = self.strides;
         let (count, src) = (rows.len(), self.at(rows.start, ks.start));

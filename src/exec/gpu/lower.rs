@@ -1,9 +1,11 @@
 //! From a plan's kernels to recipes: which operand is which buffer, and which description makes the dispatches.
 
 use super::dispatch::{Bind, Limits, Recipe};
+use super::epilogue::epilogue;
 use super::kernels::conv::{self, Form};
 use super::kernels::lines::{self, Part, Windows};
 use super::kernels::params::View as KernelView;
+use super::kernels::tile::Epilogue;
 use super::kernels::{gemm, index, sort};
 use super::pointwise::{self, View};
 use super::reduce::{self, Fold};
@@ -34,20 +36,22 @@ pub(super) fn lower(
             lower.map(map, &mut lowered);
             lowered
         }
-        Kernel::Gemm { gemm, a, b, out, epilogue, .. } => {
+        Kernel::Gemm { gemm, a, b, out, epilogue: map, .. } => {
             let offsets = [a.layout.offset, b.layout.offset];
-            let recipe = gemm::gemm(gemm, offsets, lower.aligned(&[a, b]), None, limits);
-            lower.product(recipe, [a, b], *out, epilogue.as_ref())
+            let aligned = lower.aligned(&[a, b]);
+            let recipe = |fused: Option<&Epilogue>| gemm::gemm(gemm, offsets, aligned, fused, limits);
+            lower.product(recipe, [a, b], *out, map.as_ref())
         }
-        Kernel::Conv { form, conv, a, b, out, epilogue, .. } => {
+        Kernel::Conv { form, conv, a, b, out, epilogue: map, .. } => {
             let form = match form {
                 ConvForm::Forward => Form::Forward,
                 ConvForm::Input => Form::Input,
                 ConvForm::Weight => Form::Weight,
             };
             let offsets = [a.layout.offset, b.layout.offset];
-            let recipe = conv::conv(form, conv, offsets, lower.aligned(&[a, b]), None, limits);
-            lower.product(recipe, [a, b], *out, epilogue.as_ref())
+            let aligned = lower.aligned(&[a, b]);
+            let recipe = |fused: Option<&Epilogue>| conv::conv(form, conv, offsets, aligned, fused, limits);
+            lower.product(recipe, [a, b], *out, map.as_ref())
         }
         _ => lower.other(kernel),
     }
@@ -68,27 +72,34 @@ impl Lower<'_> {
         })
     }
 
+    /// A product with the program that runs on its result: in its shader where that can be, else after it.
     fn product(
         &self,
-        recipe: Recipe,
+        recipe: impl Fn(Option<&Epilogue>) -> Recipe,
         operands: [&Operand; 2],
         out: u32,
-        epilogue: Option<&MapStep>,
+        map: Option<&MapStep>,
     ) -> Lowered {
         let inputs = operands.map(|operand| operand.place).to_vec();
-        let mut lowered = Lowered { recipe, inputs, outputs: vec![Place::Slot(out)] };
-        if let Some(map) = epilogue {
-            self.map(map, &mut lowered);
+        let mut lowered = Lowered { recipe: Recipe::default(), inputs, outputs: vec![Place::Slot(out)] };
+        let Some(map) = map else {
+            lowered.recipe = recipe(None);
+            return lowered;
+        };
+        let (views, outputs) = lowered.operands(map);
+        match epilogue(&map.program, &map.shape, &views, &outputs, self.limits) {
+            Some(fused) => lowered.recipe = recipe(Some(&fused)),
+            None => {
+                lowered.recipe = recipe(None);
+                self.map(map, &mut lowered);
+            }
         }
         lowered
     }
 
     /// Appends the dispatches of a map.
     fn map(&self, map: &MapStep, lowered: &mut Lowered) {
-        let outputs: Vec<(Bind, DType)> =
-            map.outputs.iter().map(|(operand, dtype)| (lowered.output(operand.place), *dtype)).collect();
-        let inputs: Vec<View> =
-            map.inputs.iter().map(|(operand, dtype)| lowered.view(operand, *dtype)).collect();
+        let (inputs, outputs) = lowered.operands(map);
         pointwise::map(&map.program, &map.shape, &inputs, &outputs, &mut lowered.recipe, self.limits);
     }
 
@@ -153,6 +164,13 @@ impl Lower<'_> {
 }
 
 impl Lowered {
+    /// The operands of a fused program.
+    fn operands(&mut self, map: &MapStep) -> (Vec<View>, Vec<(Bind, DType)>) {
+        let outputs =
+            map.outputs.iter().map(|(operand, dtype)| (self.output(operand.place), *dtype)).collect();
+        (map.inputs.iter().map(|(operand, dtype)| self.view(operand, *dtype)).collect(), outputs)
+    }
+
     fn output(&mut self, place: Place) -> Bind {
         let known = self.outputs.iter().position(|known| *known == place);
         Bind::Output(known.unwrap_or_else(|| {

@@ -3,11 +3,13 @@
 //! * [`context`]: an adapter opened. [`pool`]: its memory. [`transfer`]: values to and from it.
 //! * [`dispatch`]: what a kernel asks for, in plain data; made by [`kernels`] (products, convolutions, indexing, …) and by
 //!   [`pointwise`] and [`reduce`], which write shaders for fused programs with [`wgsl`].
+//! * [`epilogue`]: what runs on a product's elements before they are stored.
 //! * [`source`]: the shaders' files. [`pipelines`]: shaders compiled. [`recorder`]: dispatches recorded and submitted.
 //! * [`program`]: a plan made ready, and run.
 
 mod context;
 mod dispatch;
+mod epilogue;
 mod faults;
 mod kernels;
 mod lower;

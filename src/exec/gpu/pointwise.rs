@@ -115,16 +115,7 @@ impl Loads {
         let mut bindings = Bindings { reads: Vec::new(), writes: outputs.to_vec() };
         let mut names = vec![String::new(); inputs.len()];
         for k in used_inputs(program) {
-            let view = &inputs[k];
-            let at = |list: &[(Bind, DType)]| list.iter().position(|(bind, _)| *bind == view.bind);
-            names[k] = match (at(&bindings.writes), at(&bindings.reads)) {
-                (Some(n), _) => format!("y{n}"),
-                (None, Some(n)) => format!("a{n}"),
-                (None, None) => {
-                    bindings.reads.push((view.bind, view.dtype));
-                    format!("a{}", bindings.reads.len() - 1)
-                }
-            };
+            names[k] = bindings.name(inputs[k].bind, inputs[k].dtype);
         }
         Loads { bindings, names }
     }
@@ -177,7 +168,7 @@ fn dispatch(
          if i >= {count} {{\n        return;\n    }}\n{coordinates}{body}}}\n",
         wgsl::includes(&body),
         fields.declaration(),
-        loads.bindings.declarations(),
+        loads.bindings.declarations(0),
     );
     Dispatch {
         source: Source::Generated(text),

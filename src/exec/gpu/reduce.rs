@@ -102,7 +102,7 @@ impl Fold<'_> {
         let (ty, result) = (wgsl::element_type(dtype), wgsl::stored(dtype, &format!("r{reg}")));
         let text = format!(
             "{}fn element(kept: u32, reduced: u32) -> {ty} {{\n{text}{body}    return {result};\n}}",
-            loads.bindings.declarations()
+            loads.bindings.declarations(0)
         );
         Prologue {
             text,

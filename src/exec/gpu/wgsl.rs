@@ -293,17 +293,30 @@ fn cast(from: DType, to: DType, x: &str) -> String {
 }
 
 /// The bindings of a text: each distinct buffer once.
-#[derive(Default)]
-pub(super) struct Bindings {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bindings {
     pub reads: Vec<(Bind, DType)>,
     pub writes: Vec<(Bind, DType)>,
 }
 
 impl Bindings {
-    /// The declarations: `a0`, … that are read, `y0`, … that are written.
-    pub fn declarations(&self) -> String {
+    /// The name of a buffer, which is bound to be read where it is not bound yet.
+    pub fn name(&mut self, bind: Bind, dtype: DType) -> String {
+        let at = |list: &[(Bind, DType)]| list.iter().position(|(known, _)| *known == bind);
+        match (at(&self.writes), at(&self.reads)) {
+            (Some(n), _) => format!("y{n}"),
+            (None, Some(n)) => format!("a{n}"),
+            (None, None) => {
+                self.reads.push((bind, dtype));
+                format!("a{}", self.reads.len() - 1)
+            }
+        }
+    }
+
+    /// The declarations, from binding `first` on: `a0`, … that are read, `y0`, … that are written.
+    pub fn declarations(&self, first: usize) -> String {
         let mut text = String::new();
-        let mut binding = 0;
+        let mut binding = first;
         let groups = [(&self.reads, "read", 'a'), (&self.writes, "read_write", 'y')];
         for (list, access, letter) in groups {
             for (k, (_, dtype)) in list.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Matrix multiplication: `shaders/sgemm.wgsl`, `sgemv.wgsl`, `sum_parts.wgsl`.
 
-use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, fold_grid};
+use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, Word, fold_grid};
 use super::params::Params;
 use super::tile::{Cut, Epilogue, Extent, TILES, Tile, cut};
 use gradus_kernels::gemm::{BatchAxis, Gemm};
@@ -192,16 +192,17 @@ fn sum_parts(elements: usize, parts: u32, epilogue: Option<&Epilogue>, limits: &
 fn apply(dispatch: &mut Dispatch, epilogue: Option<&Epilogue>) {
     let Some(epilogue) = epilogue else { return };
     let Source::File { defines, .. } = &mut dispatch.source else { return };
-    defines.push(("EPILOGUE", (epilogue.text)(dispatch.reads.len() as u32)));
+    let declarations = epilogue.bindings.declarations(dispatch.reads.len());
+    defines.push(("EPILOGUE", format!("{declarations}{}", epilogue.function)));
     defines.push(("FIELDS", epilogue.fields.clone()));
     // The element's number is counted from the start of the result, which has no buffer of its own here.
-    dispatch.patches.retain(|(_, word)| *word != super::super::dispatch::Word::Offset(Bind::Output(0)));
+    dispatch.patches.retain(|(_, word)| *word != Word::Offset(Bind::Output(0)));
     let base = dispatch.params.len().next_multiple_of(4);
     dispatch.params.resize(base, 0);
     dispatch.params.extend(&epilogue.params);
     dispatch.patches.extend(epilogue.patches.iter().map(|(at, word)| (base + at, *word)));
-    dispatch.reads.extend(&epilogue.reads);
-    dispatch.writes = epilogue.writes.clone();
+    dispatch.reads.extend(epilogue.bindings.reads.iter().map(|(bind, _)| *bind));
+    dispatch.writes = epilogue.bindings.writes.iter().map(|(bind, _)| *bind).collect();
 }
 
 /// A product with a column (`row` false) or a row vector.

@@ -1,6 +1,7 @@
 //! The tiles that GEMM and the convolutions share: which shapes there are, and which serves a product best.
 
-use super::super::dispatch::{Bind, Limits, Word};
+use super::super::dispatch::{Limits, Word};
+use super::super::wgsl::Bindings;
 
 /// The shape of a tile: see `shaders/lib/tile.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,15 +112,15 @@ fn time(e: &Extent, cut: Cut) -> u64 {
     arithmetic + parts
 }
 
-/// Text that takes each element of a result, with the bindings and parameters it needs.
+/// A program that takes each element of a result as it leaves the registers.
 #[derive(Clone, Debug)]
 pub(crate) struct Epilogue {
-    /// `fn epilogue(e: u32, value: f32)` and bindings: reads from `first binding` on, then writes.
-    pub text: fn(u32) -> String,
+    /// `fn epilogue(e: u32, value: f32)`: e is the element's row-major number.
+    pub function: String,
+    /// The buffers that it reads besides the product's, and those it writes instead of the product's result.
+    pub bindings: Bindings,
     /// Fields for the struct of parameters, the first of them aligned to 16 bytes.
     pub fields: String,
     pub params: Vec<u32>,
     pub patches: Vec<(usize, Word)>,
-    pub reads: Vec<Bind>,
-    pub writes: Vec<Bind>,
 }
