@@ -5,7 +5,11 @@ mod data;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;
+<<<<<<< HEAD
 mod look;
+=======
+mod gpu;
+>>>>>>> gpu
 mod models;
 #[cfg(unix)]
 mod signals;
