@@ -5,11 +5,8 @@ mod data;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;
-<<<<<<< HEAD
-mod look;
-=======
 mod gpu;
->>>>>>> gpu
+mod look;
 mod models;
 #[cfg(unix)]
 mod signals;
