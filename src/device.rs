@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 #[cfg(feature = "gpu")]
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a tensor's value lies and its kernels run.
 ///
@@ -216,4 +217,6 @@ pub struct DeviceStats {
     pub dispatches: u64,
     /// Pipelines compiled.
     pub pipelines: u64,
+    /// Time the host has waited for the device.
+    pub waited: Duration,
 }

@@ -236,7 +236,7 @@ pub struct Train {
     /// Start over in a folder that has a run in it
     #[arg(long, conflicts_with = "resume")]
     pub force: bool,
-    /// Where to compute
+    /// Where to compute; `gradus devices` says what there is
     #[arg(long, value_enum, default_value_t)]
     pub device: Device,
     /// Say nothing but errors while training
@@ -250,9 +250,21 @@ pub struct Train {
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Device {
+    /// The processor
     #[default]
     Cpu,
+    /// The best graphics card, or the one whose name contains GRADUS_ADAPTER
     Gpu,
+}
+
+impl Device {
+    /// The device itself.
+    pub fn open(self) -> gradus::Result<gradus::Device> {
+        match self {
+            Device::Cpu => Ok(gradus::Device::cpu()),
+            Device::Gpu => gradus::Device::gpu(),
+        }
+    }
 }
 
 /// Flags that are options of the run, too.

@@ -1,6 +1,6 @@
 //! The loop: epochs of steps, and what is kept of them.
 
-use crate::args::{Device, Train};
+use crate::args::Train;
 use crate::checkpoints::{self, Position, Shapes};
 use crate::commands::reconstruct;
 use crate::config::{Config, Draft, differences};
@@ -34,9 +34,15 @@ const TEST_BATCH: usize = 500;
 
 /// Trains the model that the flags describe.
 pub fn run(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<()> {
-    if args.device == Device::Gpu {
-        bail!("--device gpu: this build computes on the CPU alone; leave out --device");
+    let device = args.device.open()?;
+    if !device.is_cpu() && !args.quiet {
+        note(&format!("computing on {device}"));
     }
+    device.scope(|| run_here(kind, args, flags))
+}
+
+/// As [`run`], on the device of the scope.
+fn run_here(kind: &'static Kind, args: &Train, flags: &impl Serialize) -> Result<()> {
     // From here on, so that a signal while data are read is not lost.
     let signals = Signals::listen()?;
     let existing = match (args.resume, args.force) {

@@ -48,7 +48,7 @@ fn cubic(channels: [usize; 2], input: [usize; 2], kernel: usize, stride: usize, 
 /// edge, dilation sharing a factor with the stride, groups, outputs shorter and longer than computed.
 fn geometries() -> Vec<Conv> {
     let base = cubic([3, 5], [9, 11], 3, 1, 1);
-    vec![
+    [
         base,
         cubic([1, 1], [1, 1], 1, 1, 0),
         cubic([4, 7], [8, 8], 4, 2, 1),
@@ -95,6 +95,29 @@ fn geometries() -> Vec<Conv> {
         Conv { stride: [5, 5], kernel: [2, 2], padding: [0, 0], output: [2, 2], ..base },
         Conv { stride: [20, 20], kernel: [1, 1], padding: [0, 0], output: [1, 1], ..base },
         Conv { kernel: [3, 12], padding: [1, 4], output: [9, 8], ..base },
+    ]
+    .into_iter()
+    .chain(whole_vectors_of_images())
+    .collect()
+}
+
+/// Batches that fill the lanes of every level, but not exactly: several bands of rows, chunks of channels and blocks of
+/// images; taps and pixels that meet nothing; strides and dilations that visit rows out of order.
+fn whole_vectors_of_images() -> Vec<Conv> {
+    let base = Conv { batch: 31, ..cubic([17, 18], [8, 9], 4, 2, 1) };
+    vec![
+        base,
+        Conv { batch: 26, ..cubic([16, 40], [10, 34], 3, 1, 1) },
+        Conv { batch: 3, ..cubic([29, 9], [6, 7], 3, 2, 1) },
+        Conv { batch: 5, groups: 2, ..cubic([60, 32], [5, 9], 3, 1, 2) },
+        Conv { batch: 57, ..cubic([70, 9], [3, 3], 3, 1, 1) },
+        Conv { batch: 30, ..cubic([33, 67], [4, 5], 3, 2, 1) },
+        Conv { batch: 29, groups: 2, ..cubic([18, 66], [5, 6], 3, 2, 1) },
+        Conv { dilation: [2, 3], output: [4, 3], ..base },
+        Conv { dilation: [2, 2], stride: [3, 5], padding: [0, 4], output: [3, 3], ..base },
+        Conv { stride: [5, 3], kernel: [2, 2], padding: [0, 0], output: [2, 3], ..base },
+        Conv { padding: [5, 6], output: [8, 9], ..base },
+        Conv { output: [6, 2], ..base },
     ]
 }
 

@@ -123,13 +123,14 @@ fn with_local(mut chain: Chain, plan: &Plan) -> Chain {
     chain
 }
 
-/// The space a map or a reduction runs over, and the axes it reduces.
+/// The space a map or a reduction runs over, and the axes it reduces. None where there is nothing to go through.
 fn space(kernel: &Kernel) -> Option<(&Shape, u32)> {
-    match kernel {
-        Kernel::Map(map) => Some((&map.shape, 0)),
-        Kernel::Reduce { shape, axes, .. } => Some((shape, *axes)),
-        _ => None,
-    }
+    let space = match kernel {
+        Kernel::Map(map) => (&map.shape, 0),
+        Kernel::Reduce { shape, axes, .. } => (shape, *axes),
+        _ => return None,
+    };
+    (space.0.numel() > 0).then_some(space)
 }
 
 fn inputs(kernel: &Kernel) -> &[(Operand, DType)] {
@@ -393,6 +394,12 @@ mod tests {
                 results
             });
         }
+    }
+
+    #[test]
+    fn empty_tensors() {
+        let x = Tensor::zeros([3, 0]);
+        same(|| vec![x.sum(1), x.softmax(1), x.softmax(0), x.sum(0) * 2.0]);
     }
 
     /// Views that cross the blocks, and results that others read at other indices.

@@ -5,6 +5,7 @@ mod data;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;
+mod gpu;
 mod models;
 #[cfg(unix)]
 mod signals;

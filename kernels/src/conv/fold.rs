@@ -9,7 +9,6 @@ use crate::gemm::loops::Product;
 use crate::gemm::strided::{Contiguous, Strided};
 use crate::gemm::{Float, SharedMut, scratch};
 use crate::{par, simd};
-use std::ops::Range;
 
 /// Most input channels of a group for which folding is faster than packing patches.
 const FEW: usize = 8;
@@ -86,7 +85,7 @@ fn fold<T: Float>(c: &Conv, z: &[T], plane: &mut [T]) {
     let [rows, columns] = c.output;
     for tap in 0..c.taps() {
         let (kh, kw) = (tap / c.kernel[1], tap % c.kernel[1]);
-        let (down, across) = (inside(c, 0, kh), inside(c, 1, kw));
+        let (down, across) = (c.inside(0, kh), c.inside(1, kw));
         if across.is_empty() {
             continue;
         }
@@ -102,12 +101,4 @@ fn fold<T: Float>(c: &Conv, z: &[T], plane: &mut [T]) {
             }
         }
     }
-}
-
-/// The output positions whose tap k lies inside the input.
-fn inside(c: &Conv, axis: usize, k: usize) -> Range<usize> {
-    let (shift, padding, stride) = (k * c.dilation[axis], c.padding[axis], c.stride[axis]);
-    let first = padding.saturating_sub(shift).div_ceil(stride);
-    let end = (c.input[axis] + padding).saturating_sub(shift).div_ceil(stride).min(c.output[axis]);
-    first.min(end)..end
 }

@@ -1,24 +1,39 @@
 //! Two-dimensional cross-correlation in its three forms: forward, input gradient (which is transposed
 //! convolution) and weight gradient. Activations are contiguous NCHW, weights `[out, in / groups, kh, kw]`.
 //!
-//! All run in the five loops of [`crate::gemm`]. `patches` packs images straight into panels; `forward`, `input_grad`
-//! and `weight_grad` say what the rows, the columns and the sums of their products are. Three special geometries go
-//! other ways: `dense` (the kernel covers the input: one product over the batch), `pixelwise` (1 × 1 kernels: products
-//! on the planes as they lie) and `fold` (input gradient of few channels). The way, and with it the order of every
-//! sum, depends on the geometry alone.
+//! Which way a convolution goes, and with it the order of every sum, depends on its geometry (and on the width of the
+//! level's vectors) alone:
 //!
-//! Padding is zeros that take part in the sums, so an infinity that meets one gives NaN (except in `fold`).
+//! * `dense`: the kernel covers the input; one matrix product over the batch.
+//! * `pixelwise`: 1 × 1 kernels; products on the planes as they lie.
+//! * `planar`: rows about as wide as whole vectors; a vector holds a run of pixels.
+//! * `interleaved`: narrow planes of a batch that fills vectors; a vector holds one pixel of several images.
+//! * `tap_grad`: weight gradient for channels that fill vectors; a vector holds one pixel's channels.
+//! * `fold`: input gradient of few channels.
+//! * `forward`, `input_grad`, `weight_grad`: everything else, in the five loops of [`crate::gemm`]; `patches` packs
+//!   images straight into panels.
+//!
+//! `planar`, `interleaved` and `tap_grad` add up the taps in a micro-kernel of their own, `reduce`, and leave out taps
+//! that meet padding where they can. Where it is not left out, padding is zeros that take part in the sums, so an
+//! infinity that meets one gives NaN.
 
 mod dense;
 mod fold;
 mod forward;
 mod input_grad;
+mod interleave;
+mod interleaved;
 mod patches;
 mod pixelwise;
+mod planar;
+pub(crate) mod reduce;
+mod tap_grad;
+mod taps;
 mod weight_grad;
 
 use crate::gemm::Float;
 use std::ops::Range;
+use taps::Form;
 
 /// The geometry of one convolution.
 ///
@@ -93,6 +108,14 @@ impl Conv {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// The output positions along an axis whose tap k lies inside the input.
+    fn inside(&self, axis: usize, k: usize) -> Range<usize> {
+        let (shift, padding, stride) = (k * self.dilation[axis], self.padding[axis], self.stride[axis]);
+        let first = padding.saturating_sub(shift).div_ceil(stride);
+        let end = (self.input[axis] + padding).saturating_sub(shift).div_ceil(stride).min(self.output[axis]);
+        first.min(end)..end
+    }
+
     #[track_caller]
     fn check<T>(&self, x: &[T], w: &[T], y: &[T]) {
         assert!(
@@ -164,6 +187,10 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
             dense::forward(c, x, w, y, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::forward(c, x, w, y, epilogue);
+        } else if planar::applies::<T>(c, Form::Forward) {
+            planar::run(c, Form::Forward, x, w, y, epilogue);
+        } else if interleaved::applies::<T>(c, Form::Forward) {
+            interleaved::run(c, Form::Forward, x, w, y, epilogue);
         } else {
             forward::run(c, x, w, y, epilogue);
         }
@@ -184,6 +211,10 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
             dense::input_grad(c, dy, w, dx, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::input_grad(c, dy, w, dx, epilogue);
+        } else if planar::applies::<T>(c, Form::InputGrad) {
+            planar::run(c, Form::InputGrad, dy, w, dx, epilogue);
+        } else if interleaved::applies::<T>(c, Form::InputGrad) {
+            interleaved::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if fold::applies(c) {
             fold::run(c, dy, w, dx, epilogue);
         } else {
@@ -204,6 +235,8 @@ pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mu
     unsafe {
         if dense::applies(c) {
             dense::weight_grad(c, x, dy, dw);
+        } else if tap_grad::applies::<T>(c) {
+            tap_grad::run(c, x, dy, dw);
         } else {
             weight_grad::run(c, x, dy, dw);
         }

@@ -49,7 +49,7 @@ impl Axis {
     }
 
     /// How `len` elements of one phase are staged.
-    fn part(&self, phase: usize, len: usize) -> RowPart {
+    pub fn part(&self, phase: usize, len: usize) -> RowPart {
         let start = self.origin() + phase as isize;
         // Elements i with 0 <= start + i * step < self.len are inside the source.
         let first = ((-start).max(0) as usize).div_ceil(self.step).min(len);
@@ -199,7 +199,7 @@ impl<T: Float> Patches<T> {
 
 /// How one phase of a row is staged: elements `inside` come from the source, every `step`-th from `start` on; the
 /// others are padding.
-struct RowPart {
+pub struct RowPart {
     inside: Range<usize>,
     start: usize,
     step: usize,
@@ -207,7 +207,10 @@ struct RowPart {
 
 impl RowPart {
     /// Fills one staged row from a source row (or with zeros, if there is none).
-    unsafe fn fill<T: Float>(&self, source: Option<*const T>, out: &mut [T]) {
+    ///
+    /// # Safety
+    /// The source row is live, as long as the axis says.
+    pub unsafe fn fill<T: Float>(&self, source: Option<*const T>, out: &mut [T]) {
         let Some(source) = source else { return out.fill(T::ZERO) };
         let (source, Range { start, end }) = (source.wrapping_add(self.start), self.inside.clone());
         // Not `fill`: the padding is short, and a call per row would take longer than the row.
@@ -227,8 +230,11 @@ impl RowPart {
 }
 
 /// Copies every `STEP`-th element, in chunks of constant length of which the last two may overlap.
+///
+/// # Safety
+/// As many elements of the source are live.
 #[inline(always)]
-unsafe fn copy_every<T: Float, const STEP: usize>(source: *const T, out: &mut [T]) {
+pub unsafe fn copy_every<T: Float, const STEP: usize>(source: *const T, out: &mut [T]) {
     // SAFETY: handed on.
     unsafe {
         match out.len() {

@@ -21,7 +21,7 @@ const SMALL: usize = 1 << 17;
 const CHUNK_WORK: usize = 1 << 24;
 
 /// Images of one chunk.
-fn chunk(c: &Conv) -> usize {
+pub(super) fn chunk(c: &Conv) -> usize {
     let elements = c.w_len();
     let work = c.batch * c.output[0] * c.output[1] * elements;
     let chunks = if elements > SMALL { 1 } else { (work / CHUNK_WORK).clamp(1, CHUNKS) };

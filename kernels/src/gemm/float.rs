@@ -14,6 +14,7 @@ pub trait Float:
     + Add<Output = Self>
     + Mul<Output = Self>
     + sealed::HasKernels
+    + crate::conv::reduce::HasReduce
     + 'static
 {
     /// 0.

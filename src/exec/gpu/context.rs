@@ -10,7 +10,7 @@ use crate::exec::block_on;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A kernel that runs longer has hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -32,6 +32,7 @@ pub(crate) struct Context {
     /// Command buffers submitted; the one being recorded has this number.
     pub(super) submissions: AtomicU64,
     pub(super) dispatches: AtomicU64,
+    waited_nanos: AtomicU64,
 }
 
 /// The context that [`Context::shared`] gives, while somebody uses it.
@@ -106,6 +107,7 @@ impl Context {
             lost,
             submissions: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
+            waited_nanos: AtomicU64::new(0),
         }
     }
 
@@ -124,6 +126,7 @@ impl Context {
             submissions: self.submissions.load(Relaxed),
             dispatches: self.dispatches.load(Relaxed),
             pipelines: self.pipelines.count(),
+            waited: Duration::from_nanos(self.waited_nanos.load(Relaxed)),
             ..self.pool.stats()
         }
     }
@@ -154,7 +157,10 @@ impl Context {
             None => wgpu::PollType::Poll,
         };
         // Where the wait itself meets the loss, wgpu panics.
-        match catch_unwind(AssertUnwindSafe(|| self.device.poll(how))) {
+        let start = Instant::now();
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(how)));
+        self.waited_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        match polled {
             Ok(Ok(_)) => self.check(),
             Ok(Err(e)) => Err(self.lose(format!("waiting for a kernel: {e}"))),
             Err(_) => Err(self.lose(String::from("the driver gave up while it was waited for"))),

@@ -20,6 +20,8 @@ mod program;
 mod recorder;
 mod reduce;
 mod source;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod transfer;
 mod wgsl;

@@ -35,11 +35,13 @@ struct State {
     layouts: HashMap<[u8; 2], Arc<Layout>>,
 }
 
-/// Whether shaders keep naga's runtime checks: in debug builds, and where `GRADUS_GPU_CHECKS=1` asks for them.
+/// Whether shaders keep naga's runtime checks: in debug builds, unless `GRADUS_GPU_CHECKS` says otherwise (1 or 0).
 fn checked() -> bool {
     static CHECKED: OnceLock<bool> = OnceLock::new();
-    *CHECKED.get_or_init(|| {
-        cfg!(debug_assertions) || std::env::var_os("GRADUS_GPU_CHECKS").is_some_and(|v| v == "1")
+    *CHECKED.get_or_init(|| match std::env::var("GRADUS_GPU_CHECKS").as_deref() {
+        Ok("1") => true,
+        Ok("0") => false,
+        _ => cfg!(debug_assertions),
     })
 }
 
