@@ -30,21 +30,32 @@ pub fn draw(metrics: &Path, picture: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Figures that stand in most lines are those of steps, the others those of epochs.
+/// The lines that begin with the figure that most lines begin with are those of steps, the others those of epochs: a
+/// model can call a figure of both by one name.
 fn panels(lines: &[Map<String, Value>]) -> Vec<Panel> {
-    let mut curves: Vec<Curve> = Vec::new();
+    let mut kinds: Vec<(&str, usize, Vec<Curve>)> = Vec::new();
     for line in lines {
         let Some(step) = line.get("step").and_then(Value::as_f64) else { continue };
         let figures = line.iter().filter(|(name, _)| !NOT_FIGURES.contains(&name.as_str()));
-        for (name, value) in figures.filter_map(|(name, v)| Some((name, v.as_f64()?))) {
-            match curves.iter_mut().find(|c| c.name == *name) {
+        let figures: Vec<_> = figures.filter_map(|(name, v)| Some((name.as_str(), v.as_f64()?))).collect();
+        let Some(&(first, _)) = figures.first() else { continue };
+        let known = kinds.iter().position(|k| k.0 == first).unwrap_or(kinds.len());
+        if known == kinds.len() {
+            kinds.push((first, 0, Vec::new()));
+        }
+        let (_, count, curves) = &mut kinds[known];
+        *count += 1;
+        for (name, value) in figures {
+            match curves.iter_mut().find(|c| c.name == name) {
                 Some(curve) => curve.points.push((step, value)),
-                None => curves.push(Curve { name: name.clone(), points: vec![(step, value)] }),
+                None => curves.push(Curve { name: name.into(), points: vec![(step, value)] }),
             }
         }
     }
-    let most = curves.iter().map(|c| c.points.len()).max().unwrap_or(0);
-    let (steps, epochs): (Vec<_>, Vec<_>) = curves.into_iter().partition(|c| 2 * c.points.len() > most);
+    let most = kinds.iter().map(|k| k.1).max().unwrap_or(0);
+    let (steps, epochs): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|k| k.1 == most);
+    let [steps, epochs] =
+        [steps, epochs].map(|kinds| kinds.into_iter().flat_map(|k| k.2).collect::<Vec<_>>());
     let mut panels = Vec::new();
     if !steps.is_empty() {
         let names: Vec<&str> = steps.iter().map(|c| c.name.as_str()).collect();
@@ -68,7 +79,7 @@ mod tests {
         for step in 1..=12 {
             lines.push(json!({"step": step, "epoch": 1, "loss": 1.5, "kl": 0.5, "seconds": 3}));
             if step % 4 == 0 {
-                lines.push(json!({"step": step, "epoch": 1, "elbo": -100.0, "seconds": 3}));
+                lines.push(json!({"step": step, "epoch": 1, "elbo": -100.0, "kl": 0.4, "seconds": 3}));
             }
         }
         let lines: Vec<_> = lines.into_iter().map(|l| l.as_object().unwrap().clone()).collect();
@@ -77,7 +88,7 @@ mod tests {
             .iter()
             .map(|p| p.curves.iter().map(|c| (c.name.as_str(), c.points.len())).collect::<Vec<_>>())
             .collect();
-        assert_eq!(found, [vec![("loss", 12), ("kl", 12)], vec![("elbo", 3)]]);
+        assert_eq!(found, [vec![("loss", 12), ("kl", 12)], vec![("elbo", 3)], vec![("kl", 3)]]);
         assert!(super::panels(&[]).is_empty());
     }
 }
