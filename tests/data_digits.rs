@@ -67,11 +67,13 @@ fn the_digits_by_name() {
     assert!((0..15).all(|i| (0..90).all(|j| split.test.image(i) != split.train.image(j))));
     assert_eq!(Digits::new(3, 10).starting_at(20).images(), Digits::new(3, 30).images().slice(20..30));
     assert_eq!(open("digits:1", 3).unwrap().test.count, 1);
-    for name in
-        ["", "digits:", "digits:0", "digits:-1", "digits:1e9", "mnist", "mnist:", "cifar:x", "mnist:/no/such"]
-    {
+    for name in ["", "digits:", "digits:0", "digits:-1", "digits:1e9", "mnist", "mnist:", "svhn:x"] {
         let message = open(name, 3).unwrap_err().to_string();
-        assert!(message.contains(name.trim_start_matches("mnist:/")), "{name:?}: {message}");
+        assert!(message.contains(name), "{name:?}: {message}");
+    }
+    for name in ["mnist:/no/such", "cifar:/no/such"] {
+        let message = open(name, 3).unwrap_err().to_string();
+        assert!(message.contains("/no/such"), "{name:?}: {message}");
     }
 }
 

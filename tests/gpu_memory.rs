@@ -20,7 +20,8 @@ fn a_thousand_steps_take_no_more_memory_than_the_first() {
     gpu.scope(|| {
         let mut rng = Rng::seed(1);
         let net = Net { l1: Linear::new(8, 16, &mut rng), l2: Linear::new(16, 1, &mut rng) };
-        let mut adam = Adam::new(net.params(), 1e-3);
+        // At 1e-3 the corrected rate equals 1 - β₂ at one step, bit for bit, and equal numbers make a plan of their own.
+        let mut adam = Adam::new(net.params(), 2e-3);
         let mut step = || {
             let x = Tensor::from_vec(vec![0.5f32; 32 * 8], [32, 8]);
             let y = net.l2.forward(&net.l1.forward(&(x + rng.normal([32, 8]))).tanh());

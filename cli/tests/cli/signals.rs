@@ -137,9 +137,11 @@ fn an_evaluation_is_interrupted_and_made_up_for() {
 fn a_second_signal_exits_at_once() {
     let folder = Folder::new();
     let args = ["train", "vae", "--data", "digits:100", "--batch", "100", "--hidden", "64", "--epochs", "1"];
-    let more = ["--test", "digits:4000", "--test-samples", "5000", "--out", "run"];
+    let more = ["--test", "digits:4000", "--test-samples", "20000", "--out", "run"];
     let mut child = folder.command(&[&args[..], &more].concat()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(&folder, "run/samples/epoch-0001.png");
+    // A signal before the first pictures of the evaluation would end it there.
+    std::thread::sleep(Duration::from_millis(300));
     signal(&child, "-INT");
     std::thread::sleep(Duration::from_millis(100));
     assert!(child.try_wait().unwrap().is_none(), "the evaluation is over already");
