@@ -67,7 +67,7 @@ impl Device {
     /// first adapter whose name contains `NAME` instead.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] saying what was looked for and what to install.
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) saying what was looked for and what to install.
     #[cfg(feature = "gpu")]
     pub fn gpu() -> Result<Device> {
         gpu::Context::shared().map(Device::of)
@@ -76,7 +76,7 @@ impl Device {
     /// The best GPU there is; none in a build without the feature `gpu`.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] always.
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) always.
     #[cfg(not(feature = "gpu"))]
     pub fn gpu() -> Result<Device> {
         Err(Error::NoAdapter { reason: String::from("this build of gradus is without the feature `gpu`") })
@@ -128,7 +128,7 @@ impl Device {
     /// Waits until the device has done all it was given. On the CPU there is nothing to wait for.
     ///
     /// # Errors
-    /// [`Error::Lost`], and what kernels have found: [`Error::BadIndex`].
+    /// [`Error::Lost`](crate::Error::Lost), and what kernels have found: [`Error::BadIndex`](crate::Error::BadIndex).
     pub fn synchronize(&self) -> Result<()> {
         match &self.0 {
             Kind::Cpu => Ok(()),

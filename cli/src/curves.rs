@@ -54,15 +54,15 @@ fn panels(lines: &[Map<String, Value>]) -> Vec<Panel> {
     }
     let most = kinds.iter().map(|k| k.1).max().unwrap_or(0);
     let (steps, epochs): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|k| k.1 == most);
-    let [steps, epochs] =
-        [steps, epochs].map(|kinds| kinds.into_iter().flat_map(|k| k.2).collect::<Vec<_>>());
+    // One point is no curve.
+    let [steps, epochs] = [steps, epochs]
+        .map(|kinds| kinds.into_iter().flat_map(|k| k.2).filter(|c| c.points.len() > 1).collect::<Vec<_>>());
     let mut panels = Vec::new();
     if !steps.is_empty() {
         let names: Vec<&str> = steps.iter().map(|c| c.name.as_str()).collect();
         panels.push(Panel { title: format!("training: {}", names.join(", ")), curves: steps, noisy: true });
     }
-    // One point is no curve.
-    for curve in epochs.into_iter().filter(|c| c.points.len() > 1) {
+    for curve in epochs {
         panels.push(Panel { title: format!("test: {}", curve.name), curves: vec![curve], noisy: false });
     }
     panels
