@@ -1,7 +1,8 @@
 //! GFLOP/s of GEMM and convolution on the shapes that matter, and the share of the machine's peak.
 //!
-//! Rounds over all cases, 1 and 2 threads in turn, best time of all rounds. The peak, that of the instruction set in
-//! use, is measured in the same run.
+//! Rounds over all cases, 1 and 2 threads in turn: the best time of all, and the first quartile of shares of the peak, that of the
+//! instruction set in use, which is measured before every sample: a shared machine is slower at times, for both alike.
+//! "cold" takes turns among operands that the second-level cache cannot hold, as the layers of a network do.
 //! `[GRADUS_SIMD=avx2] cargo run --release -p gradus-kernels --example gemm_speed [filter [rounds]]`
 
 use gradus_kernels::conv::{self, Conv};
@@ -31,17 +32,27 @@ fn aligned<T>(values: &mut [T]) -> &mut [T] {
     &mut values[start..start + len]
 }
 
-fn gemm_case<T: Float + From<f32>>(layout: &str, m: usize, k: usize, n: usize) -> Case {
+/// Bytes of operands that a cold case takes turns among.
+const COLD: usize = 16 << 20;
+
+fn gemm_case<T: Float + From<f32>>(layout: &str, [m, k, n]: [usize; 3], cold: bool) -> Case {
     let (mi, ni, ki) = (m as isize, n as isize, k as isize);
     let a = if layout.starts_with('N') { [ki, 1] } else { [1, mi] };
     let b = if layout.ends_with('N') { [ni, 1] } else { [1, ki] };
     let g = Gemm { m, n, k, a, b, batch: vec![] };
     let prepare = move || -> Run {
-        let (g, mut a, mut b, mut c) = (g.clone(), values::<T>(m * k), values(k * n), values(m * n));
-        Box::new(move || gemm::gemm(&g, aligned(&mut a), aligned(&mut b), aligned(&mut c)))
+        let bytes = (m * k + k * n + m * n) * size_of::<T>();
+        let count = if cold { COLD.div_ceil(bytes) } else { 1 };
+        let operands = || [m * k, k * n, m * n].map(values::<T>);
+        let (g, mut sets, mut turn) = (g.clone(), (0..count).map(|_| operands()).collect::<Vec<_>>(), 0);
+        Box::new(move || {
+            let [a, b, c] = &mut sets[turn % count];
+            gemm::gemm(&g, aligned(a), aligned(b), aligned(c));
+            turn += 1;
+        })
     };
     Case {
-        name: format!("f{} {layout} {m}x{k}x{n}", 8 * size_of::<T>()),
+        name: format!("f{} {layout} {m}x{k}x{n}{}", 8 * size_of::<T>(), if cold { " cold" } else { "" }),
         flops: 2.0 * (m * n * k) as f64,
         width: size_of::<T>(),
         prepare: Box::new(prepare),
@@ -117,14 +128,35 @@ const GEMMS: [(usize, usize, usize); 15] = [
     (1, 784, 1024),
 ];
 
+/// Layers of an MLP in training, batch 128: inputs and outputs.
+const LAYERS: [(usize, usize); 12] = [
+    (1024, 784),
+    (784, 1024),
+    (512, 1024),
+    (1024, 512),
+    (512, 256),
+    (256, 512),
+    (100, 256),
+    (784, 400),
+    (400, 20),
+    (20, 400),
+    (400, 784),
+    (256, 32),
+];
+
 fn cases() -> Vec<Case> {
     let layouts = ["NN", "NT", "TN"];
-    let single =
-        GEMMS.into_iter().flat_map(|(m, k, n)| layouts.map(|layout| gemm_case::<f32>(layout, m, k, n)));
+    let single = GEMMS
+        .into_iter()
+        .flat_map(|(m, k, n)| layouts.map(|layout| gemm_case::<f32>(layout, [m, k, n], false)));
     let double = [64, 512, 1024]
         .into_iter()
-        .flat_map(|size| layouts.map(|layout| gemm_case::<f64>(layout, size, size, size)));
-    single.chain(double).chain(conv_cases()).collect()
+        .flat_map(|size| layouts.map(|layout| gemm_case::<f64>(layout, [size; 3], false)));
+    let layers = LAYERS.into_iter().flat_map(|(i, o)| {
+        [("NT", [128, i, o]), ("NN", [128, o, i]), ("TN", [o, 128, i])]
+            .map(|(layout, size)| gemm_case::<f32>(layout, size, true))
+    });
+    single.chain(double).chain(layers).chain(conv_cases()).collect()
 }
 
 /// f32 multiply-adds of one core from registers alone, at the level in use, in FLOP/s.
@@ -164,30 +196,45 @@ fn peak() -> f64 {
             Level::Avx2 => (8.0, chains!("avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps)),
             Level::Portable => return f64::NAN,
         };
-        let seconds = (0..20).map(|_| {
-            let start = Instant::now();
-            chains(500_000);
-            start.elapsed().as_secs_f64()
-        });
-        12.0 * 2.0 * lanes * 5e5 / seconds.fold(f64::MAX, f64::min)
+        let start = Instant::now();
+        chains(100_000);
+        12.0 * 2.0 * lanes * 1e5 / start.elapsed().as_secs_f64()
     }
     #[cfg(not(target_arch = "x86_64"))]
     f64::NAN
 }
 
-/// Seconds of one call: the best of samples of at least 2 ms, for 50 ms.
-fn time(run: &mut (dyn FnMut() + Send)) -> f64 {
+/// What was measured of a case on some number of threads.
+#[derive(Clone, Default)]
+struct Measured {
+    /// Seconds of one call in each sample.
+    seconds: Vec<f64>,
+    /// The same in multiples of the time at the peak of one core, measured just before.
+    slowness: Vec<f64>,
+}
+
+/// Samples of at least 2 ms, for 50 ms; a call at the peak does `flops`.
+fn time(run: &mut (dyn FnMut() + Send), flops: f64, measured: &mut Measured) {
     run();
     let start = Instant::now();
     run();
     let calls = (0.002 / start.elapsed().as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e5) as u32;
-    let (begin, mut best) = (Instant::now(), Duration::MAX);
+    let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(50) {
+        let peak = peak();
         let start = Instant::now();
         (0..calls).for_each(|_| run());
-        best = best.min(start.elapsed() / calls);
+        let seconds = start.elapsed().as_secs_f64() / calls as f64;
+        measured.seconds.push(seconds);
+        measured.slowness.push(seconds * peak / flops);
     }
-    best.as_secs_f64()
+}
+
+/// The value below which `part` of the samples are.
+fn quantile(samples: &[f64], part: f64) -> f64 {
+    let mut samples = samples.to_vec();
+    samples.sort_by(f64::total_cmp);
+    samples[((samples.len() - 1) as f64 * part) as usize]
 }
 
 /// Calls `f` once for each number of threads, 1 and 2, that the build can run on.
@@ -205,26 +252,27 @@ fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let rounds = std::env::args().nth(2).and_then(|x| x.parse().ok()).unwrap_or(3);
     let cases: Vec<_> = cases().into_iter().filter(|case| case.name.contains(&filter)).collect();
-    let mut best = vec![[f64::MAX; 2]; cases.len()];
-    let mut top = 0f64;
+    let mut measured = vec![[Measured::default(), Measured::default()]; cases.len()];
     for _ in 0..rounds {
-        top = top.max(peak());
-        for (case, best) in cases.iter().zip(&mut best) {
+        for (case, measured) in cases.iter().zip(&mut measured) {
             let mut run = (case.prepare)();
-            for_threads(|threads| best[threads - 1] = best[threads - 1].min(time(&mut *run)));
+            let flops = case.flops * case.width as f64 / 4.0;
+            for_threads(|threads| time(&mut *run, flops, &mut measured[threads - 1]));
         }
     }
+    let top = (0..100).map(|_| peak()).fold(0.0, f64::max);
     println!("{} at most {:.0} GFLOP/s (f32, one core)", simd::level().name(), top / 1e9);
     println!(
         "{:<28} {:>10} {:>7} {:>6} {:>10} {:>7} {:>6}",
         "", "1 thread", "GF/s", "%", "2 threads", "GF/s", "%"
     );
-    for (Case { name, flops, width, .. }, best) in cases.iter().zip(best) {
+    for (Case { name, flops, .. }, measured) in cases.iter().zip(&measured) {
         print!("{name:<28}");
-        for (threads, seconds) in [1.0, 2.0].into_iter().zip(best) {
-            let speed = flops / seconds;
-            let share = 100.0 * speed * *width as f64 / 4.0 / (top * threads);
-            print!(" {:>7.1} µs {:>7.1} {share:>6.1}", seconds * 1e6, speed / 1e9);
+        for (threads, Measured { seconds, slowness }) in [1.0, 2.0].into_iter().zip(measured) {
+            if !seconds.is_empty() {
+                let (seconds, share) = (quantile(seconds, 0.0), 100.0 / threads / quantile(slowness, 0.25));
+                print!(" {:>7.1} µs {:>7.1} {share:>6.1}", seconds * 1e6, flops / seconds / 1e9);
+            }
         }
         println!();
     }

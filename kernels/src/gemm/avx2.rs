@@ -12,6 +12,7 @@ pub(crate) static F32: Kernels<f32> = Kernels {
     lanes: 8,
     copy: single::copy,
     transpose: single::transpose,
+    untile: single::untile,
     gather: single::gather,
     rows_dot: single::rows_dot,
 };
@@ -21,6 +22,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     lanes: 4,
     copy: double::copy,
     transpose: double::transpose,
+    untile: double::untile,
     gather: double::gather,
     rows_dot: double::rows_dot,
 };

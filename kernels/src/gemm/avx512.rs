@@ -13,6 +13,7 @@ pub(crate) static F32: Kernels<f32> = Kernels {
     lanes: 16,
     copy: single::copy,
     transpose: single::transpose,
+    untile: single::untile,
     gather: single::gather,
     rows_dot: single::rows_dot,
 };
@@ -22,6 +23,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     lanes: 8,
     copy: double::copy,
     transpose: double::transpose,
+    untile: double::untile,
     gather: double::gather,
     rows_dot: double::rows_dot,
 };

@@ -41,6 +41,10 @@ pub type Tile<T> = unsafe fn(&Step<T>);
 /// elements after the panel may be overwritten.
 pub type Pack<T> = unsafe fn(usize, usize, usize, *const T, isize, *mut T);
 
+/// Stores a tile transposed: `c[j * c_stride + i] (+)= tile[i * MAX_NR + j]` for i < rows and j < cols. Arguments: rows,
+/// cols, tile, c, c_stride, whether to add. [`MAX_NR`] elements of each of the rows of the tile are readable.
+pub type Untile<T> = unsafe fn(usize, usize, *const T, *mut T, isize, bool);
+
 /// Inner products of the rows of a matrix with a vector; see [`super::small`].
 pub type RowsDot<T> = unsafe fn(super::small::Matrix<T>, *const T, *mut T);
 
@@ -78,6 +82,8 @@ pub struct Kernels<T: 'static> {
     pub copy: Pack<T>,
     /// Packs a panel whose k are adjacent in memory.
     pub transpose: Pack<T>,
+    /// Stores a tile transposed.
+    pub untile: Untile<T>,
     /// Puts rows together from runs.
     pub gather: Gather<T>,
     /// Matrix times vector.

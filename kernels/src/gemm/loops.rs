@@ -6,6 +6,7 @@
 
 use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK, Step};
 use super::{Float, cache, scratch};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
@@ -19,8 +20,6 @@ const A_SHARE: usize = 4;
 const B_SHARE: usize = 2;
 /// The fewest bytes of a block of B: with less, A would be packed too often.
 const B_LEAST: usize = 1 << 20;
-/// The fewest elements of C in a block: an epilogue should have more to do than to be called.
-const C_LEAST: usize = 1 << 10;
 /// Panels of A that are packed at once if they share cache lines.
 const TOGETHER: usize = 4;
 /// The k that are packed of one such panel before the next.
@@ -28,8 +27,8 @@ const STRIPE: usize = 16;
 /// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
 /// the 14 of a row.
 const ROWS_AHEAD: isize = 24;
-/// Rows that a panel of B must serve before copying it pays.
-const IN_PLACE_B: usize = 256;
+/// Panels of A that a panel of B must serve before copying it pays.
+const IN_PLACE_B: usize = 3;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 /// Bytes of C handed to the epilogue at once: still in the second-level cache.
@@ -76,6 +75,9 @@ pub trait Right<T>: Sync {
 pub trait Target<T>: Sync {
     /// Address of element (row, first of `cols`) and the row stride, if `cols` are adjacent there.
     fn in_place(&self, row: usize, cols: Range<usize>) -> Option<(*mut T, isize)>;
+
+    /// Called before a tile that is not in place is computed: a chance to fetch ahead where it goes.
+    fn expect(&self, _rows: Range<usize>, _cols: Range<usize>) {}
 
     /// Stores (or adds) a tile, given with a row stride of [`MAX_NR`], that is not in place.
     ///
@@ -136,43 +138,51 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         // Panel by panel of A over all of B writes C row by row, but lets all of B in by the first panel. Where B
         // comes from further off and is used less often than A, that is slower than panel by panel of B.
         let b_bytes = self.size[2] * cols.len() * size_of::<T>();
-        let by_rows = (b_bytes <= cache || rows.len() >= cols.len()) && height * cols.len() >= C_LEAST;
+        let by_rows = b_bytes <= cache || rows.len() >= cols.len();
         // Copied, panels of B are read faster, but B takes twice the room.
         let source = self.right.in_place(0, cols.clone());
-        let copy = rows.len() > height
-            && (rows.len() > IN_PLACE_B || source.is_some_and(|(_, step)| conflicts::<T>(step)));
+        let copy = rows.len() > IN_PLACE_B * height
+            || (rows.len() > height && source.is_some_and(|(_, step)| conflicts::<T>(step)));
         let mc = match by_rows {
             true if self.left.shares_lines() => TOGETHER * height,
             true => height,
             false => even(rows.len(), most(cache / A_SHARE), height),
         };
         let nc = even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr);
-        let (a_len, b_len) =
-            (mc / height * panel_len(height, depth), nc.next_multiple_of(nr) * depth + SLACK);
-        scratch::with(a_len + b_len, |a_block: *mut T| {
-            let b_block = a_block.wrapping_add(a_len);
+        // Loop 4 goes inside of loop 3 where all its blocks of B find room together: C is then finished in one go. Once
+        // even if k = 0, to write the zeros.
+        let (downs, deeps) = (rows.len().div_ceil(mc), self.size[2].div_ceil(depth).max(1));
+        let inside = by_rows && b_bytes <= cache / B_SHARE;
+        let room = if inside { deeps } else { 1 };
+        let b_len = nc.next_multiple_of(nr) * depth;
+        let a_len = mc / height * panel_len(height, depth);
+        scratch::with(a_len + room * b_len + SLACK, |a_block: *mut T| {
             // Loop 5.
             for jc in cols.clone().step_by(nc) {
                 let cols = jc..cols.end.min(jc + nc);
-                // Loop 4; once even if k = 0, to write the zeros.
-                for pc in (0..self.size[2].max(1)).step_by(depth) {
+                let mut unfinished = rows.start;
+                // Loops 3 and 4.
+                for turn in 0..downs * deeps {
+                    let (down, deep) =
+                        if inside { (turn / deeps, turn % deeps) } else { (turn % downs, turn / downs) };
+                    let (ic, pc) = (rows.start + down * mc, deep * depth);
                     let ks = pc..self.size[2].min(pc + depth);
-                    if source.is_none() {
+                    let b_block = a_block.wrapping_add(a_len + if inside { deep * b_len } else { 0 });
+                    if source.is_none() && down == 0 {
                         // SAFETY: ks and cols are inside B; the block holds nc columns of `depth` and the slack.
                         unsafe { self.right.pack(self.kernels, ks.clone(), cols.clone(), b_block) };
                     }
-                    // Loop 3.
-                    for ic in rows.clone().step_by(mc) {
-                        let block = Block {
-                            rows: ic..rows.end.min(ic + mc),
-                            cols: cols.clone(),
-                            ks: ks.clone(),
-                            height,
-                            first: ic == rows.start,
-                            copy,
-                        };
-                        // SAFETY: as above for A and its block; the part of the target is this thread's.
-                        unsafe { self.block(block, a_block, b_block) };
+                    let rows = ic..rows.end.min(ic + mc);
+                    let (first, last) = (down == 0, deep + 1 == deeps);
+                    let by_cols = last && !by_rows;
+                    let block =
+                        Block { rows: rows.clone(), cols: cols.clone(), ks, height, first, copy, by_cols };
+                    // SAFETY: as above for A and its block; the part of the target is this thread's.
+                    unsafe { self.block(block, a_block, b_block) };
+                    let elements = (rows.end - unfinished) * cols.len();
+                    if last && by_rows && (elements * size_of::<T>() >= C_BLOCK || down + 1 == downs) {
+                        self.target.finish(unfinished..rows.end, cols.clone());
+                        unfinished = rows.end;
                     }
                 }
             }
@@ -182,14 +192,13 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     /// Packs a block of A, then loops 2 and 1: the macro-kernel. A panel of B that lies in place is packed by its
     /// first tile.
     unsafe fn block(&self, block: Block, a_block: *mut T, b_block: *mut T) {
-        let Block { rows, cols, ks, height, first, copy } = block;
-        let (nr, lanes, depth, last) =
-            (self.kernels.nr(), self.kernels.lanes, ks.len(), ks.end == self.size[2]);
+        let Block { rows, cols, ks, height, first, copy, by_cols } = block;
+        let (nr, lanes, depth) = (self.kernels.nr(), self.kernels.lanes, ks.len());
         let source =
             |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first || !copy);
         let (mut across, mut unfinished) = (cols.start..cols.end.min(cols.start + nr), cols.start);
         let finish = C_BLOCK / (rows.len() * size_of::<T>());
-        let share = nr.div_ceil(rows.len().div_ceil(height)).min(LINE / size_of::<T>());
+        let tiles = rows.len().div_ceil(height);
         // Loop 2.
         while !across.is_empty() {
             let next = across.end..cols.end.min(across.end + nr);
@@ -199,7 +208,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                 next: (!next.is_empty()).then(|| source(&next)),
                 // Without a copy, the tiles read whole vectors.
                 copy: copy || (across.len() != lanes && across.len() != nr),
-                share,
+                tiles,
             };
             if across.start == cols.start {
                 // SAFETY: the rows are inside A, and the block holds their panels.
@@ -210,12 +219,18 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             while !down.is_empty() {
                 let a_panel = a_block.wrapping_add(index * panel_len(height, depth));
                 let (a, a_strides) = self.left_panel(&down, ks.start, a_panel);
-                let step = Step { a, a_strides, accumulate: ks.start > 0, ..panel.step(index, depth, nr) };
+                let mut step =
+                    Step { a, a_strides, accumulate: ks.start > 0, ..panel.step(index, depth, nr) };
+                if let Some((ahead, share)) =
+                    self.left_ahead(&down, across.start - cols.start, &ks, cols.len())
+                {
+                    (step.ahead, step.ahead_step) = (ahead, share);
+                }
                 // SAFETY: the panels are packed or in place; the tile is in this thread's part.
                 unsafe { self.tile(step, down.clone(), across.clone()) };
                 (down, index) = (down.end..rows.end.min(down.end + height), index + 1);
             }
-            if last && (across.end - unfinished >= finish || next.is_empty()) {
+            if by_cols && (across.end - unfinished >= finish || next.is_empty()) {
                 self.target.finish(rows.clone(), unfinished..across.end);
                 unfinished = across.end;
             }
@@ -230,6 +245,26 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             (_, Some((a, stride))) => (a, [stride, 1]),
             _ => (packed, [1, rows.len() as isize]),
         }
+    }
+
+    /// What a tile fetches ahead of a panel of A that is read in place, along k, by few panels of B, which then stay in
+    /// the second-level cache: its part of the next panel of A, and the elements per k of it. `col` is counted from the
+    /// first of the `cols` columns of B.
+    fn left_ahead(
+        &self,
+        rows: &Range<usize>,
+        col: usize,
+        ks: &Range<usize>,
+        cols: usize,
+    ) -> Option<(*const T, isize)> {
+        let (next, stride) = self.left.along_k(rows.end, 0)?;
+        let (nr, k) = (self.kernels.nr(), self.size[2]);
+        if self.right.in_place(0, 0..cols).is_some() || stride != k as isize {
+            return None;
+        }
+        let panels = cols.div_ceil(nr);
+        let share = rows.len().div_ceil(panels);
+        Some((next.wrapping_add((ks.start * panels + col / nr * ks.len()) * share), share as isize))
     }
 
     /// Packs the panels of a block of A that are not in place.
@@ -258,16 +293,21 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             // SAFETY: the panels hold as many k as the step has, and the target vouches for the tile.
             return unsafe { kernel(&step) };
         }
+        self.target.expect(rows.clone(), cols.clone());
         let accumulate = std::mem::take(&mut step.accumulate);
-        let mut tile = [T::ZERO; MAX_MR * MAX_NR];
-        (step.c, step.c_stride) = (tile.as_mut_ptr(), MAX_NR as isize);
+        let mut tile = MaybeUninit::<Buffer<T>>::uninit();
+        (step.c, step.c_stride) = (tile.as_mut_ptr().cast(), MAX_NR as isize);
         // SAFETY: as above; the tile has room for MAX_MR rows of MAX_NR.
         unsafe {
             kernel(&step);
-            self.target.scatter(rows, cols, tile.as_ptr(), accumulate);
+            self.target.scatter(rows, cols, tile.as_ptr().cast(), accumulate);
         }
     }
 }
+
+/// Room for a tile, on cache lines.
+#[repr(align(64))]
+struct Buffer<T>(#[allow(dead_code)] [T; MAX_MR * MAX_NR]);
 
 /// A block of the loops: what loop 3 hands to the macro-kernel.
 struct Block {
@@ -280,6 +320,8 @@ struct Block {
     first: bool,
     /// Whether panels of B are to be copied if they lie in place.
     copy: bool,
+    /// Whether columns are final, and are to be handed on, when all rows of the block have been multiplied.
+    by_cols: bool,
 }
 
 /// A panel of B and what comes after it.
@@ -292,8 +334,8 @@ struct Panel<T> {
     next: Option<Option<(*const T, isize)>>,
     /// Whether the first tile makes a packed copy.
     copy: bool,
-    /// Elements per k of the next panel that each tile fetches ahead.
-    share: usize,
+    /// Tiles that it is used by.
+    tiles: usize,
 }
 
 impl<T: Float> Panel<T> {
@@ -307,15 +349,18 @@ impl<T: Float> Panel<T> {
         };
         let (ahead, ahead_step) = match self.next {
             _ if self.source.is_some() && index == 0 => (b.wrapping_offset(ROWS_AHEAD * b_step), b_step),
-            // A line of each row: the first in the second tile, and so on; one more than the panel fills if it begins
-            // inside of a line.
-            Some(Some((next, step))) if index <= nr / line + 1 => {
-                (next.wrapping_add(index.saturating_sub(1) * line), step)
+            // A line of each row in one tile, the next in another, as evenly as can be: the third level delivers no
+            // faster. One line more than the panel fills, in case it begins inside of one.
+            Some(Some((next, step))) if index > 0 => {
+                let (lines, index) = (nr / line + 1, index - 1);
+                let apart = ((self.tiles - 1) / lines).max(1);
+                let fetches = index % apart == 0 && index / apart < lines;
+                (next.wrapping_add(index / apart * line), if fetches { step } else { 0 })
             }
             // An equal part in each tile.
             Some(None) => {
-                let next = self.packed.wrapping_add((nr + index * self.share) * depth);
-                (next.cast_const(), self.share as isize)
+                let share = nr.div_ceil(self.tiles).min(line);
+                (self.packed.wrapping_add((nr + index * share) * depth).cast_const(), share as isize)
             }
             _ => (b, 0),
         };

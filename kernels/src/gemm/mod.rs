@@ -29,7 +29,7 @@ mod x86;
 pub use float::Float;
 use loops::Product;
 use std::ops::Range;
-use strided::{Contiguous, Strided};
+use strided::{Contiguous, Strided, Transposed};
 use tasks::Grid;
 
 use crate::{par, simd};
@@ -184,28 +184,43 @@ pub unsafe fn run<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilo
 unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilogue: Epilogue) {
     let batches = g.batches();
     let kernels = T::kernels(simd::level());
-    let grid = Grid::new(batches, [g.m, g.n, g.k], kernels.mr(), kernels.nr());
+    // Of two matrices whose k are adjacent the smaller is better packed and the larger read in place, on the left.
+    let swapped = g.b[0] == 1
+        && g.k >= SWAPPED_K
+        && g.m >= kernels.lanes
+        && g.m <= IN_PLACE_A * kernels.nr()
+        && g.m < g.n;
+    let (size, [left, right]) = if swapped {
+        ([g.n, g.m, g.k], [g.b, g.a].map(|[x, y]| [y, x]))
+    } else {
+        ([g.m, g.n, g.k], [g.a, g.b])
+    };
+    let grid = Grid::new(batches, size, kernels.mr(), kernels.nr());
     let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));
-    let a_in_place = match g.a {
-        [1, _] => g.n <= IN_PLACE_A * kernels.nr(),
-        [stride, _] => {
-            g.k <= IN_PLACE_K || (g.n <= IN_PLACE_A * kernels.nr() && !loops::conflicts::<T>(stride))
-        }
+    let few = size[1] <= IN_PLACE_A * kernels.nr();
+    let in_place = match left {
+        [1, _] => few,
+        [stride, _] => g.k <= IN_PLACE_K || (few && (swapped || !loops::conflicts::<T>(stride))),
     };
     par::for_each(grid.tasks(), |task| {
         let (batches, rows, cols) = grid.task(task);
         for batch in batches {
             let (a_batch, b_batch) = g.batch_offsets(batch);
             let (a, b) = (a.offset(a_batch), b.offset(b_batch));
-            let product = Product {
-                kernels,
-                size: [g.m, g.n, g.k],
-                left: &Strided { ptr: a, strides: g.a, in_place: a_in_place },
-                right: &Strided { ptr: b, strides: g.b, in_place: true },
-                target: &Contiguous { ptr: SharedMut(c.at(batch * g.m * g.n)), cols: g.n, batch, epilogue },
-            };
+            let [l, r] = if swapped { [b, a] } else { [a, b] };
+            let left = &Strided { ptr: l, strides: left, in_place };
+            let right = &Strided { ptr: r, strides: right, in_place: true };
+            let product = Contiguous { ptr: SharedMut(c.at(batch * g.m * g.n)), cols: g.n, batch, epilogue };
+            let (rows, cols) = (rows.clone(), cols.clone());
             // SAFETY: the caller vouches for the operands and for C; tasks have disjoint parts of it.
-            unsafe { product.run(rows.clone(), cols.clone()) };
+            unsafe {
+                if swapped {
+                    let target = &Transposed { product, kernels };
+                    Product { kernels, size, left, right, target }.run(rows, cols);
+                } else {
+                    Product { kernels, size, left, right, target: &product }.run(rows, cols);
+                }
+            }
         }
     });
 }
@@ -214,6 +229,9 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
 const IN_PLACE_A: usize = 4;
 /// Or the fewest k.
 const IN_PLACE_K: usize = 32;
+
+/// The fewest k with which a transposed product pays: below, storing tiles transposed costs more than packing.
+const SWAPPED_K: usize = 128;
 
 /// An address that tasks on several threads share.
 pub(crate) struct SharedMut<T>(pub *mut T);

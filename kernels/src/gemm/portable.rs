@@ -4,7 +4,7 @@
 //! `mul_add` would be a call into the C library for each element.
 
 use super::Float;
-use super::kernel::{self, Kernels, Step, pack_any, tiles};
+use super::kernel::{self, Kernels, MAX_NR, Step, pack_any, tiles};
 use super::small;
 
 pub(crate) static F32: Kernels<f32> = Kernels {
@@ -12,6 +12,7 @@ pub(crate) static F32: Kernels<f32> = Kernels {
     lanes: 4,
     copy: copy::<f32>,
     transpose: transpose::<f32>,
+    untile: untile::<f32>,
     gather: kernel::gather::<f32>,
     rows_dot: rows_dot::<f32, 4>,
 };
@@ -21,6 +22,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     lanes: 2,
     copy: copy::<f64>,
     transpose: transpose::<f64>,
+    untile: untile::<f64>,
     gather: kernel::gather::<f64>,
     rows_dot: rows_dot::<f64, 2>,
 };
@@ -83,6 +85,25 @@ unsafe fn transpose<T: Float>(
 ) {
     // SAFETY: handed on.
     unsafe { pack_any(k, count, width, src, stride, 1, out) }
+}
+
+unsafe fn untile<T: Float>(
+    rows: usize,
+    cols: usize,
+    tile: *const T,
+    c: *mut T,
+    c_stride: isize,
+    accumulate: bool,
+) {
+    for col in 0..cols {
+        for row in 0..rows {
+            // SAFETY: the caller vouches for the tile, and for `rows` elements in each of `cols` rows of C.
+            unsafe {
+                let (value, c) = (*tile.add(row * MAX_NR + col), c.offset(col as isize * c_stride).add(row));
+                *c = if accumulate { *c + value } else { value };
+            }
+        }
+    }
 }
 
 unsafe fn rows_dot<T: Float, const LANES: usize>(matrix: small::Matrix<T>, x: *const T, y: *mut T) {

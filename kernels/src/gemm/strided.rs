@@ -73,6 +73,50 @@ pub struct Contiguous<'a, T> {
     pub epilogue: Epilogue<'a>,
 }
 
+/// Fetches a cache line; any address will do.
+fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it touches nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// A contiguous product that the loops see transposed: its rows are their columns.
+pub struct Transposed<'a, T: 'static> {
+    /// The product.
+    pub product: Contiguous<'a, T>,
+    /// Kernels of the level in use.
+    pub kernels: &'static Kernels<T>,
+}
+
+impl<T: Float> Target<T> for Transposed<'_, T> {
+    fn in_place(&self, _: usize, _: Range<usize>) -> Option<(*mut T, isize)> {
+        None
+    }
+
+    fn expect(&self, rows: Range<usize>, cols: Range<usize>) {
+        for col in cols {
+            let at = self.product.ptr.at(col * self.product.cols + rows.start);
+            prefetch(at);
+            prefetch(at.wrapping_add(rows.len() - 1));
+        }
+    }
+
+    unsafe fn scatter(&self, rows: Range<usize>, cols: Range<usize>, tile: *const T, accumulate: bool) {
+        let at = self.product.ptr.at(cols.start * self.product.cols + rows.start);
+        let stride = self.product.cols as isize;
+        // SAFETY: handed on; `rows` and `cols` are columns and rows of the product.
+        unsafe { (self.kernels.untile)(rows.len(), cols.len(), tile, at, stride, accumulate) }
+    }
+
+    fn finish(&self, rows: Range<usize>, cols: Range<usize>) {
+        self.product.finish(cols, rows);
+    }
+}
+
 impl<T: Float> Target<T> for Contiguous<'_, T> {
     fn in_place(&self, row: usize, cols: Range<usize>) -> Option<(*mut T, isize)> {
         Some((self.ptr.at(row * self.cols + cols.start), self.cols as isize))

@@ -13,7 +13,7 @@ pub(super) use each_row;
 
 macro_rules! kernels {
     ($features:literal, $t:ty, $lanes:literal) => {
-        use crate::gemm::kernel::{self, Run, Step, pack_any};
+        use crate::gemm::kernel::{self, MAX_NR, Run, Step, pack_any};
         use crate::gemm::small;
         use crate::gemm::x86::each_row;
 
@@ -28,7 +28,9 @@ macro_rules! kernels {
             // rows of C; the last vector of a row is masked to that.
             unsafe {
                 for row in 0..ROWS {
-                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_offset(row as isize * c_stride).cast());
+                    let c = c.wrapping_offset(row as isize * c_stride);
+                    _mm_prefetch::<_MM_HINT_T0>(c.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(VECS * LANES - 1).cast());
                 }
                 match (step.a_strides[0] == 1, step.packed.is_null()) {
                     (true, true) => sweep::<ROWS, VECS, true, false>(step, &mut sum),
@@ -80,6 +82,9 @@ macro_rules! kernels {
                         }
                     }
                     _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                    if PACK {
+                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(LANES).cast());
+                    }
                     each_row!(row {
                         if row < ROWS {
                             let y = splat(if ADJACENT {
@@ -92,8 +97,10 @@ macro_rules! kernels {
                             }
                         }
                     });
-                    for a in &mut a {
+                    for a in &mut a[..if ADJACENT { 1 } else { ROWS.div_ceil(3) }] {
                         *a = a.wrapping_offset(if ADJACENT { a_step } else { 1 });
+                        // Compilers that know how the addresses hang together keep one for each row, in memory.
+                        std::arch::asm!("/* {0} */", inout(reg) *a, options(pure, nomem, nostack, preserves_flags));
                     }
                     b = b.wrapping_offset(b_step);
                     ahead = ahead.wrapping_offset(step.ahead_step);
@@ -163,6 +170,33 @@ macro_rules! kernels {
                         let square = square(corner, stride, rows);
                         for (q, column) in square.into_iter().enumerate() {
                             store(out.add((p + q) * width + left), column);
+                        }
+                    }
+                }
+            }
+        }
+
+        /// See [`crate::gemm::kernel::Untile`].
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn untile(
+            rows: usize,
+            cols: usize,
+            tile: *const $t,
+            c: *mut $t,
+            c_stride: isize,
+            accumulate: bool,
+        ) {
+            for left in (0..cols).step_by(LANES) {
+                for top in (0..rows).step_by(LANES) {
+                    let (count, mask) = ((rows - top).min(LANES), first(rows - top));
+                    // SAFETY: the caller vouches for MAX_NR (a multiple of LANES) elements in the rows of the tile, and
+                    // for `rows` elements, to which the mask keeps, in each of `cols` rows of C.
+                    unsafe {
+                        let square = square(tile.add(top * MAX_NR + left), MAX_NR as isize, count);
+                        for (j, &column) in square.iter().enumerate().take(cols - left) {
+                            let at = c.offset((left + j) as isize * c_stride).add(top);
+                            let old = if accumulate { load_first(mask, at) } else { zero() };
+                            store_first(mask, at, if accumulate { add(old, column) } else { column });
                         }
                     }
                 }
