@@ -148,13 +148,18 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             true => height,
             false => even(rows.len(), most(cache / A_SHARE), height),
         };
-        let nc = even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr);
+        // With all rows in one block, a copied panel of B is used up before the next is made: one place is enough.
+        let single = source.is_some() && mc >= rows.len();
+        let nc = match single {
+            true => cols.len(),
+            false => even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr),
+        };
         // Loop 4 goes inside of loop 3 where all its blocks of B find room together: C is then finished in one go. Once
         // even if k = 0, to write the zeros.
         let (downs, deeps) = (rows.len().div_ceil(mc), self.size[2].div_ceil(depth).max(1));
         let inside = by_rows && b_bytes <= cache / B_SHARE;
         let room = if inside { deeps } else { 1 };
-        let b_len = nc.next_multiple_of(nr) * depth;
+        let b_len = if single { nr } else { nc.next_multiple_of(nr) } * depth;
         let a_len = mc / height * panel_len(height, depth);
         scratch::with(a_len + room * b_len + SLACK, |a_block: *mut T| {
             // Loop 5.
@@ -175,8 +180,17 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                     let rows = ic..rows.end.min(ic + mc);
                     let (first, last) = (down == 0, deep + 1 == deeps);
                     let by_cols = last && !by_rows;
-                    let block =
-                        Block { rows: rows.clone(), cols: cols.clone(), ks, height, first, copy, by_cols };
+                    let cols = cols.clone();
+                    let block = Block {
+                        rows: rows.clone(),
+                        cols: cols.clone(),
+                        ks,
+                        height,
+                        first,
+                        copy,
+                        single,
+                        by_cols,
+                    };
                     // SAFETY: as above for A and its block; the part of the target is this thread's.
                     unsafe { self.block(block, a_block, b_block) };
                     let elements = (rows.end - unfinished) * cols.len();
@@ -192,7 +206,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     /// Packs a block of A, then loops 2 and 1: the macro-kernel. A panel of B that lies in place is packed by its
     /// first tile.
     unsafe fn block(&self, block: Block, a_block: *mut T, b_block: *mut T) {
-        let Block { rows, cols, ks, height, first, copy, by_cols } = block;
+        let Block { rows, cols, ks, height, first, copy, single, by_cols } = block;
         let (nr, lanes, depth) = (self.kernels.nr(), self.kernels.lanes, ks.len());
         let source =
             |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first || !copy);
@@ -204,7 +218,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             let next = across.end..cols.end.min(across.end + nr);
             let panel = Panel {
                 source: source(&across),
-                packed: b_block.wrapping_add((across.start - cols.start) * depth),
+                packed: b_block.wrapping_add(if single { 0 } else { (across.start - cols.start) * depth }),
                 next: (!next.is_empty()).then(|| source(&next)),
                 // Without a copy, the tiles read whole vectors.
                 copy: copy || (across.len() != lanes && across.len() != nr),
@@ -320,6 +334,8 @@ struct Block {
     first: bool,
     /// Whether panels of B are to be copied if they lie in place.
     copy: bool,
+    /// Whether all copies of panels of B go to the same place.
+    single: bool,
     /// Whether columns are final, and are to be handed on, when all rows of the block have been multiplied.
     by_cols: bool,
 }
