@@ -60,30 +60,33 @@ mod single {
             true => unsafe { _mm256_loadu_ps(corner.offset(row as isize * stride).add(left)) },
             false => _mm256_setzero_ps(),
         };
-        let mut out = [zero(); 16];
-        for left in [0, 8] {
-            // Columns left + j and left + 4 + j, alternating by quarters, of eight rows each.
-            let mut columns = [[zero(); 4]; 2];
-            for (upper, columns) in columns.iter_mut().enumerate() {
+        // Of each half, columns j and 4 + j, alternating by quarters, of eight rows each. A line is read by both halves
+        // before there are more of them than the first-level cache has ways.
+        let mut columns = [[[zero(); 4]; 2]; 2];
+        for upper in 0..2 {
+            for left in 0..2 {
                 let mut r = [zero(); 4];
                 for (i, r) in r.iter_mut().enumerate() {
                     let row = 8 * upper + i;
-                    let low = _mm512_castpd256_pd512(_mm256_castps_pd(half(row, left)));
-                    let high = _mm256_castps_pd(half(row + 4, left));
+                    let low = _mm512_castpd256_pd512(_mm256_castps_pd(half(row, 8 * left)));
+                    let high = _mm256_castps_pd(half(row + 4, 8 * left));
                     *r = _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high));
                 }
                 let low = [_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpacklo_ps(r[2], r[3])];
                 let high = [_mm512_unpackhi_ps(r[0], r[1]), _mm512_unpackhi_ps(r[2], r[3])];
-                *columns = [
+                columns[left][upper] = [
                     _mm512_shuffle_ps::<0x44>(low[0], low[1]),
                     _mm512_shuffle_ps::<0xee>(low[0], low[1]),
                     _mm512_shuffle_ps::<0x44>(high[0], high[1]),
                     _mm512_shuffle_ps::<0xee>(high[0], high[1]),
                 ];
             }
+        }
+        let mut out = [zero(); 16];
+        for (left, [upper, lower]) in columns.into_iter().enumerate() {
             for j in 0..4 {
-                out[left + j] = _mm512_shuffle_f32x4::<0x88>(columns[0][j], columns[1][j]);
-                out[left + 4 + j] = _mm512_shuffle_f32x4::<0xdd>(columns[0][j], columns[1][j]);
+                out[8 * left + j] = _mm512_shuffle_f32x4::<0x88>(upper[j], lower[j]);
+                out[8 * left + 4 + j] = _mm512_shuffle_f32x4::<0xdd>(upper[j], lower[j]);
             }
         }
         out

@@ -164,10 +164,11 @@ macro_rules! kernels {
                     // step lands in the next, which is written afterwards (further left, or later), or in the slack.
                     unsafe {
                         let corner = src.offset(left as isize * stride).add(p);
-                        for j in 0..rows as isize {
-                            _mm_prefetch::<_MM_HINT_T0>(corner.wrapping_offset(j * stride).wrapping_add(4 * LANES).cast());
-                        }
-                        let square = square(corner, stride, rows);
+                        // Whole squares, the usual ones, are compiled apart.
+                        let square = match rows {
+                            LANES => square(corner, stride, LANES),
+                            _ => square(corner, stride, rows),
+                        };
                         for (q, column) in square.into_iter().enumerate() {
                             store(out.add((p + q) * width + left), column);
                         }
