@@ -188,7 +188,7 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     let swapped = g.b[0] == 1
         && g.k >= SWAPPED_K
         && g.m >= kernels.lanes
-        && g.m <= IN_PLACE_A * kernels.nr()
+        && g.m <= SWAPPED_ROWS * kernels.nr()
         && g.m < g.n;
     let (size, [left, right]) = if swapped {
         ([g.n, g.m, g.k], [g.b, g.a].map(|[x, y]| [y, x]))
@@ -197,10 +197,9 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     };
     let grid = Grid::new(batches, size, kernels.mr(), kernels.nr());
     let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));
-    let few = size[1] <= IN_PLACE_A * kernels.nr();
     let in_place = match left {
-        [1, _] => few,
-        [stride, _] => g.k <= IN_PLACE_K || (few && (swapped || !loops::conflicts::<T>(stride))),
+        [1, _] => size[1] <= IN_PLACE_A * kernels.nr(),
+        [stride, _] => swapped || g.k <= IN_PLACE_K || !loops::conflicts::<T>(stride),
     };
     par::for_each(grid.tasks(), |task| {
         let (batches, rows, cols) = grid.task(task);
@@ -230,6 +229,8 @@ const IN_PLACE_A: usize = 4;
 /// Or the fewest k.
 const IN_PLACE_K: usize = 32;
 
+/// The most rows, in panels, with which a transposed product pays: W is read once for each.
+const SWAPPED_ROWS: usize = 8;
 /// The fewest k with which a transposed product pays: below, storing tiles transposed costs more than packing.
 const SWAPPED_K: usize = 128;
 
