@@ -32,17 +32,28 @@ macro_rules! kernels {
                     _mm_prefetch::<_MM_HINT_T0>(c.cast());
                     _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(VECS * LANES - 1).cast());
                 }
-                match (step.a_strides[0] == 1, step.packed.is_null()) {
-                    (true, true) => sweep::<ROWS, VECS, true, false>(step, &mut sum),
-                    (true, false) => sweep::<ROWS, VECS, true, true>(step, &mut sum),
-                    (false, true) => sweep::<ROWS, VECS, false, false>(step, &mut sum),
-                    (false, false) => sweep::<ROWS, VECS, false, true>(step, &mut sum),
+                // The usual tile copies B on the way; for the others, that would be code that is seldom run.
+                let fused = VECS == 2 && size_of::<$t>() == 4;
+                let mut apart = Step { ..*step };
+                let mut step = step;
+                if !fused && !step.packed.is_null() {
+                    copy(step.k, cols, 2 * LANES, step.b, step.b_step, step.packed);
+                    (apart.b, apart.b_step) = (step.packed, 2 * LANES as isize);
+                    step = &apart;
+                }
+                match (step.a_strides[0] == 1, fused && !step.packed.is_null()) {
+                    (true, false) => sweep::<ROWS, VECS, true, false>(step, &mut sum),
+                    (false, false) => sweep::<ROWS, VECS, false, false>(step, &mut sum),
+                    (true, true) => sweep::<ROWS, VECS, true, true>(step, &mut sum),
+                    (false, true) => sweep::<ROWS, VECS, false, true>(step, &mut sum),
                 }
                 let mask = first(cols - (VECS - 1) * LANES);
                 for row in 0..ROWS {
                     let c = c.offset(row as isize * c_stride);
                     for v in 0..VECS {
-                        let (at, whole) = (c.add(v * LANES), v + 1 < VECS || cols == VECS * LANES);
+                        // Masks cost time at 256 bits only, and code to avoid them.
+                        let whole = v + 1 < VECS || (size_of::<Vector>() < 64 && cols == VECS * LANES);
+                        let at = c.add(v * LANES);
                         let mut value = sum[row][v];
                         if step.accumulate {
                             value = add(if whole { load(at) } else { load_first(mask, at) }, value);
@@ -236,18 +247,18 @@ macro_rules! kernels {
                         }
                     }
                 } else if along == 1 {
-                    for row in (0..rows).step_by(8 * LANES) {
-                        let (part, y) = (matrix.rows(row..rows.min(row + 8 * LANES)), y.add(row));
-                        match part.size[0].div_ceil(LANES) {
-                            1 => along_rows::<1>(part, x, y),
-                            2 => along_rows::<2>(part, x, y),
-                            3 => along_rows::<3>(part, x, y),
+                    let mut row = 0;
+                    while row < rows {
+                        let vectors = [8, 4, 2].into_iter().find(|v| rows - row > (v - 1) * LANES).unwrap_or(1);
+                        let end = rows.min(row + vectors * LANES);
+                        let (part, y) = (matrix.rows(row..end), y.add(row));
+                        match vectors {
+                            8 => along_rows::<8>(part, x, y),
                             4 => along_rows::<4>(part, x, y),
-                            5 => along_rows::<5>(part, x, y),
-                            6 => along_rows::<6>(part, x, y),
-                            7 => along_rows::<7>(part, x, y),
-                            _ => along_rows::<8>(part, x, y),
+                            2 => along_rows::<2>(part, x, y),
+                            _ => along_rows::<1>(part, x, y),
                         }
+                        row = end;
                     }
                 } else {
                     small::rows_dot::<$t, LANES>(matrix, x, y, |a, b, c| a.mul_add(b, c));
