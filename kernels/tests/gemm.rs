@@ -221,6 +221,25 @@ fn sizes_around_the_cache_blocks() {
     });
 }
 
+/// x Wᵀ of few rows is computed transposed.
+#[test]
+fn few_rows_times_a_transposed_matrix() {
+    let mut draw = Draw(8);
+    at_every_level(|level| {
+        for m in [4, 7, 8, 15, 16, 17, 31, 33, 63, 100, 128, 130] {
+            for k in [128, 131, 513, 1030] {
+                let n = m + 1 + draw.below(150);
+                let a = STORAGES[draw.below(7)];
+                check_exact::<f32>(&simple(m, n, k, a, Storage::Columns), &mut draw, level.name());
+                check_exact::<f64>(&simple(m, n, k, a, Storage::Columns), &mut draw, level.name());
+            }
+        }
+        let g = simple(20, 70, 140, Storage::Rows, Storage::Columns);
+        let batch = vec![BatchAxis { len: 2, a: 0, b: 9800 }, BatchAxis { len: 3, a: 5600, b: 0 }];
+        check_exact::<f32>(&Gemm { batch, ..g }, &mut draw, level.name());
+    });
+}
+
 #[test]
 fn batches_with_broadcast() {
     let mut draw = Draw(4);
