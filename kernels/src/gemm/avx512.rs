@@ -63,8 +63,8 @@ mod single {
         // Of each half, columns j and 4 + j, alternating by quarters, of eight rows each. A line is read by both halves
         // before there are more of them than the first-level cache has ways.
         let mut columns = [[[zero(); 4]; 2]; 2];
-        for upper in 0..2 {
-            for left in 0..2 {
+        for (upper, columns) in columns.iter_mut().enumerate() {
+            for (left, columns) in columns.iter_mut().enumerate() {
                 let mut r = [zero(); 4];
                 for (i, r) in r.iter_mut().enumerate() {
                     let row = 8 * upper + i;
@@ -74,7 +74,7 @@ mod single {
                 }
                 let low = [_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpacklo_ps(r[2], r[3])];
                 let high = [_mm512_unpackhi_ps(r[0], r[1]), _mm512_unpackhi_ps(r[2], r[3])];
-                columns[left][upper] = [
+                *columns = [
                     _mm512_shuffle_ps::<0x44>(low[0], low[1]),
                     _mm512_shuffle_ps::<0xee>(low[0], low[1]),
                     _mm512_shuffle_ps::<0x44>(high[0], high[1]),
@@ -83,7 +83,8 @@ mod single {
             }
         }
         let mut out = [zero(); 16];
-        for (left, [upper, lower]) in columns.into_iter().enumerate() {
+        let [upper, lower] = columns;
+        for (left, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
             for j in 0..4 {
                 out[8 * left + j] = _mm512_shuffle_f32x4::<0x88>(upper[j], lower[j]);
                 out[8 * left + 4 + j] = _mm512_shuffle_f32x4::<0xdd>(upper[j], lower[j]);

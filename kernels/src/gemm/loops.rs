@@ -261,9 +261,8 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         }
     }
 
-    /// What a tile fetches ahead of a panel of A that is read in place, along k, by few panels of B, which then stay in
-    /// the second-level cache: its part of the next panel of A, and the elements per k of it. `col` is counted from the
-    /// first of the `cols` columns of B.
+    /// What a tile fetches ahead of a panel of A that is read in place, along k, where B is packed: its part of the next
+    /// panel of A, and the elements per k of it. `col` is counted from the first of the `cols` columns of B.
     fn left_ahead(
         &self,
         rows: &Range<usize>,

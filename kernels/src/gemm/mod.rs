@@ -224,9 +224,9 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     });
 }
 
-/// Panels of B that a panel of A must serve before packing it pays.
+/// Panels of B that a panel of A whose rows are adjacent must serve before packing it pays.
 const IN_PLACE_A: usize = 4;
-/// Or the fewest k.
+/// The most k that are read in place even if they compete for the cache.
 const IN_PLACE_K: usize = 32;
 
 /// The most rows, in panels, with which a transposed product pays: W is read once for each.

@@ -66,6 +66,8 @@ macro_rules! kernels {
 
         /// The multiply-adds of a tile. `ADJACENT`: whether the rows of A are; else its k are. `PACK`: whether B is
         /// also copied, in which case its last vector is masked; else whole vectors of it are read.
+        // The assembly is empty: it reads and writes nothing that the addresses point to.
+        #[allow(clippy::pointers_in_nomem_asm_block)]
         #[inline]
         #[target_feature(enable = $features)]
         unsafe fn sweep<const ROWS: usize, const VECS: usize, const ADJACENT: bool, const PACK: bool>(
