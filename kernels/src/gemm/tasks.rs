@@ -6,9 +6,11 @@ use std::ops::Range;
 
 /// Multiply-adds below which starting another task costs more than it saves.
 const GRAIN: usize = 1 << 19;
-/// Multiply-adds from which on there are several tasks for each thread, so that a thread that is held up does not
-/// hold up the rest.
+/// Multiply-adds for which a thread gets one more task, so that a thread that is held up does not hold up the rest. With
+/// fewer, what each task packs for itself would cost more than that saves.
 const LARGE: usize = 1 << 26;
+/// The most tasks of a thread.
+const MOST: usize = 4;
 /// What packing one element costs, in multiply-adds.
 const PACKING: usize = 10;
 
@@ -30,7 +32,7 @@ impl Grid {
         let [rows, cols, k] = size;
         let work = rows * cols * k.max(1);
         let threads = par::threads();
-        let wanted = if work * batches >= LARGE { 4 * threads } else { threads };
+        let wanted = threads * (work * batches / LARGE).clamp(1, MOST);
         let wanted = if threads == 1 { 1 } else { wanted.min(work * batches / GRAIN).max(1) };
         let whole =
             Grid { batches, per_task: batches.div_ceil(wanted), size: [rows, cols], part: [rows, cols] };
