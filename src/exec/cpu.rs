@@ -58,6 +58,13 @@ impl Program {
         Program { fused, chains, sure_from: after_indexed.max(after_chains), plan }
     }
 
+    /// Whether there are many loops that threads share.
+    fn is_large(&self) -> bool {
+        const STEPS: usize = 4;
+        const ELEMENTS: usize = 1 << 17;
+        self.plan.steps.len() >= STEPS && self.plan.slots.iter().map(|slot| slot.0).sum::<usize>() >= ELEMENTS
+    }
+
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -71,6 +78,13 @@ pub(super) fn run(
     spent: &[bool],
     guard: bool,
 ) -> Result<Vec<(u32, Value)>> {
+    match program.is_large() {
+        true => par::inside(|| run_steps(program, capture, spent, guard)),
+        false => run_steps(program, capture, spent, guard),
+    }
+}
+
+fn run_steps(program: &Program, capture: &Capture, spent: &[bool], guard: bool) -> Result<Vec<(u32, Value)>> {
     let plan = &program.plan;
     let mut machine = Machine { capture, spent: &[], slots: vec![None; plan.slots.len()] };
     // The guard and the trace look at steps one by one.
