@@ -2,10 +2,12 @@
 //!
 //! `cargo bench --bench train -- [--threads N] [--budget SECONDS] [--only NAME] [--split]`
 //!
-//! `--split` adds where the time goes: building expressions, planning (replayed), and running kernels.
+//! `--split` adds where the time goes: building expressions, planning (replayed), and running kernels. With the feature
+//! `gpu` and `--device gpu` a step's cost to the host is all that is measured.
 
-use gradus::{Result, Rng, exec_stats};
-use gradus_bench::steps::WORKLOADS;
+use gradus::{Device, Result, Rng, exec_stats};
+use gradus_bench::host;
+use gradus_bench::steps::{NARROW, WORKLOADS};
 use gradus_bench::suites;
 use gradus_bench::timing::{Protocol, on_threads};
 use std::time::{Duration, Instant};
@@ -43,10 +45,37 @@ fn split(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Prints what the steps of a GPU cost the host.
+fn on_gpu(only: Option<&String>, steps: u32) -> Result<()> {
+    let gpu = Device::gpu()?;
+    for workload in WORKLOADS.iter().chain([&NARROW]).filter(|w| only.is_none_or(|only| *only == w.name)) {
+        let run = || host::cost(&gpu, steps, (workload.build)(&mut Rng::seed(0)));
+        let (before, cost) = (exec_stats(), gpu.scope(run)?);
+        let planning =
+            (exec_stats().planning - before.planning).as_secs_f64() / f64::from(steps + host::WARM);
+        println!(
+            "{{\"suite\":\"train\",\"name\":\"{}\",\"impl\":\"gradus-gpu\",\"step_s\":{:.6e},\"host_s\":{:.6e},\
+             \"planning_s\":{planning:.6e},\"waited_s\":{:.6e},\"submissions\":{:.2},\"dispatches\":{:.1},\
+             \"bind_groups\":{}}}",
+            workload.name,
+            cost.step,
+            cost.busy,
+            cost.waited,
+            cost.submissions,
+            cost.dispatches,
+            gpu.stats().map_or(0, |s| s.bind_groups)
+        );
+    }
+    Ok(())
+}
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
     let number = |name: &str| value(name).and_then(|v| v.parse::<f64>().ok());
+    if value("--device").is_some_and(|device| device == "gpu") {
+        return on_gpu(value("--only"), number("--steps").unwrap_or(50.0) as u32);
+    }
     let threads = number("--threads").map_or(gradus::kernels::par::threads(), |n| n as usize);
     let protocol = Protocol::thorough(number("--budget").unwrap_or(2.0));
     for work in suites::suite("train") {

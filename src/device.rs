@@ -215,6 +215,8 @@ pub struct DeviceStats {
     pub submissions: u64,
     /// Kernels dispatched.
     pub dispatches: u64,
+    /// Bind groups made. Constant from the third step of a training loop on, as long as the same tensors are kept.
+    pub bind_groups: u64,
     /// Pipelines compiled.
     pub pipelines: u64,
     /// Time the host has waited for the device.

@@ -8,6 +8,7 @@
 //! * [`timing`]: samples of a call, and their median.
 
 pub mod cases;
+pub mod host;
 pub mod machine;
 pub mod steps;
 pub mod suites;

@@ -23,12 +23,21 @@ pub struct Workload {
 
 /// All of them, the small ones first.
 pub const WORKLOADS: [Workload; 5] = [
-    Workload { name: "mlpgan", flops: 4_088_659_968.0, build: mlp_gan },
+    Workload {
+        name: "mlpgan",
+        flops: 4_088_659_968.0,
+        build: |rng| mlp_gan(rng, 128, [100, 256, 512, 1024, 784]),
+    },
     Workload { name: "ae", flops: 727_973_888.0, build: autoencoder },
     Workload { name: "vae", flops: 418_611_200.0, build: vae },
     Workload { name: "dcgan28", flops: 20_738_342_912.0, build: dcgan28 },
     Workload { name: "dcgan64", flops: 79_484_157_952.0, build: dcgan64 },
 ];
+
+/// The graph of `mlpgan` on little matrices and a batch of 4: as many nodes, kernels and parameters, and hardly anything
+/// to compute. For what a step costs besides its kernels.
+pub const NARROW: Workload =
+    Workload { name: "mlpgan_narrow", flops: 266_624.0, build: |rng| mlp_gan(rng, 4, [12, 16, 16, 16, 24]) };
 
 /// Linear layers with an activation between them.
 struct Mlp {
@@ -53,20 +62,22 @@ fn bce(logits: &Tensor, target: f64) -> Tensor {
     (logits.softplus() - logits * target).mean(..)
 }
 
-fn mlp_gan(rng: &mut Rng) -> Step {
+/// `widths` are the generator's, from noise to data; the discriminator has them in reverse, with one number at its end.
+fn mlp_gan(rng: &mut Rng, batch: usize, widths: [usize; 5]) -> Step {
     let leaky = |x: Tensor| x.leaky_relu(0.2);
-    let g = Mlp::new(&[100, 256, 512, 1024, 784], rng);
-    let d = Mlp::new(&[784, 1024, 512, 256, 1], rng);
+    let [latent, low, middle, high, data] = widths;
+    let g = Mlp::new(&widths, rng);
+    let d = Mlp::new(&[data, high, middle, low, 1], rng);
     let mut opt_g = Adam::new(g.params(), 2e-4).betas(0.5, 0.999);
     let mut opt_d = Adam::new(d.params(), 2e-4).betas(0.5, 0.999);
-    let real = rng.uniform([128, 784]) * 2.0 - 1.0;
+    let real = rng.uniform([batch, data]) * 2.0 - 1.0;
     let mut noise = rng.split("noise");
     Box::new(move || {
         real.eval()?;
-        let fake = g.forward(&noise.normal([128, 100]), leaky).tanh().stop_grad();
+        let fake = g.forward(&noise.normal([batch, latent]), leaky).tanh().stop_grad();
         let loss_d = bce(&d.forward(&real, leaky), 1.0) + bce(&d.forward(&fake, leaky), 0.0);
         opt_d.step(&loss_d)?;
-        let fake = g.forward(&noise.normal([128, 100]), leaky).tanh();
+        let fake = g.forward(&noise.normal([batch, latent]), leaky).tanh();
         let loss_g = bce(&d.forward(&fake, leaky), 1.0);
         opt_g.step(&loss_g)?;
         assert!(loss_d.item()?.is_finite() && loss_g.item()?.is_finite());

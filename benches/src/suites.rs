@@ -26,12 +26,17 @@ pub struct Work {
 }
 
 impl Work {
+    /// The call, its operands made on the device of the scope it is asked for in.
+    pub fn call(&self) -> Call {
+        (self.build)()
+    }
+
     /// Times it on `threads` threads; `None` if it was stopped.
     ///
     /// # Errors
     /// Whatever evaluation can fail with.
     pub fn measure(&self, threads: usize, protocol: &Protocol) -> Result<Option<Timing>> {
-        on_threads(threads, || time(protocol, (self.build)()))
+        on_threads(threads, || time(protocol, self.call()))
     }
 
     /// One line of JSON about a measurement.

@@ -3,8 +3,10 @@
 //! ```text
 //! ladder  each kernel from its plain loop to all threads    suite   whole calls, as other libraries are timed
 //! limits  the machine's own rates                            table   rows whose cells appear as they are measured
+//! gpu     the same calls on a GPU, and a step's cost to the host
 //! ```
 
+mod gpu;
 mod ladder;
 mod limits;
 mod suite;
@@ -30,6 +32,9 @@ sample. The kernel `step` is whole training steps, which have no plain loop.
 With --suite, calls are timed as a user of the library makes them, by the protocol that other libraries are timed by:
 three calls and 0.1 s first, then samples of at least 2 ms for --budget seconds; the median is reported.
 
+With --device gpu, calls are timed as with --suite, several of them from one wait for the device to the next. Of whole
+steps, the time of the host's thread is shown, too: what building, planning, recording and submitting cost it.
+
 With the environment variables PEER_PROC=NAME and PEER_STEPS=N it runs N steps of the training workload NAME, prints
 FIRST_STEP after the first and exits: for measuring a whole process from outside.
 
@@ -37,6 +42,7 @@ Examples:
   gradus bench --quick
   gradus bench --kernel gemm,conv --threads 2
   gradus bench --kernel gemm --filter 1024 --json > gemm.jsonl
+  gradus bench --device gpu --kernel step --filter mlpgan
   gradus bench --suite train --threads 2 --budget 0.6 --json
   PEER_PROC=vae PEER_STEPS=50 gradus bench";
 
@@ -117,9 +123,6 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Measures what the flags say.
 pub fn run(args: &Bench) -> Result<()> {
-    if args.device == Device::Gpu {
-        bail!("--device gpu: the benchmarks of the GPU are not there yet; see `gradus devices`");
-    }
     if let Ok(name) = std::env::var("PEER_PROC") {
         return process(&name);
     }
@@ -127,6 +130,7 @@ pub fn run(args: &Bench) -> Result<()> {
     let signals = Signals::listen()?;
     let level = simd::level();
     let done = match args.suite.is_empty() {
+        _ if args.device == Device::Gpu => gpu::run(args, &signals),
         true => ladder::run(args, &signals),
         false => suite::run(args, &signals),
     };

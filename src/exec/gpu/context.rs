@@ -2,8 +2,9 @@
 
 use super::dispatch::Limits;
 use super::pipelines::Pipelines;
-use super::pool::{DeviceBuffer, Origin, Pool};
+use super::pool::{DeviceBuffer, Origin, Pool, Recent, Which};
 use super::recorder::Recorder;
+use super::transfer::Staging;
 use crate::device::{Adapter, DeviceStats};
 use crate::error::{Error, Result};
 use crate::exec::block_on;
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     /// Whether a pass can be timed.
     pub(super) timestamps: bool,
     pub(super) pool: Pool,
+    pub(super) staging: Staging,
     pub(super) pipelines: Pipelines,
     recorder: Mutex<Recorder>,
     /// What first went wrong in a way that leaves the device's state unknown.
@@ -32,6 +34,7 @@ pub(crate) struct Context {
     /// Command buffers submitted; the one being recorded has this number.
     pub(super) submissions: AtomicU64,
     pub(super) dispatches: AtomicU64,
+    pub(super) bind_groups: AtomicU64,
     waited_nanos: AtomicU64,
 }
 
@@ -99,6 +102,7 @@ impl Context {
             name,
             pipelines: Pipelines::new(),
             pool: Pool::new(limits.binding.min(device.limits().max_buffer_size)),
+            staging: Staging::default(),
             recorder,
             device,
             queue,
@@ -107,6 +111,7 @@ impl Context {
             lost,
             submissions: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
+            bind_groups: AtomicU64::new(0),
             waited_nanos: AtomicU64::new(0),
         }
     }
@@ -125,6 +130,7 @@ impl Context {
         DeviceStats {
             submissions: self.submissions.load(Relaxed),
             dispatches: self.dispatches.load(Relaxed),
+            bind_groups: self.bind_groups.load(Relaxed),
             pipelines: self.pipelines.count(),
             waited: Duration::from_nanos(self.waited_nanos.load(Relaxed)),
             ..self.pool.stats()
@@ -174,21 +180,23 @@ impl Context {
         recorder.wait(self)
     }
 
-    /// A buffer for a result; out of memory, one more try once everything recorded is done and the pool is empty.
+    /// A buffer for a result, one of `recent` if that can be; out of memory, one more try once everything recorded is done and the pool is empty.
     pub(super) fn buffer(
         self: &Arc<Self>,
         recorder: &mut Recorder,
         bytes: u64,
         origin: Origin,
+        recent: &Recent,
     ) -> Result<Arc<DeviceBuffer>> {
-        match self.pool.take(self, bytes, origin) {
+        let which = Which::Like(recent);
+        match self.pool.take(self, bytes, origin, which) {
             Err(Error::OutOfMemory { .. }) => {
                 recorder.submit(self)?;
                 recorder.wait(self)?;
                 self.pool.trim();
                 recorder.forget_gone(self);
                 self.poll(None)?;
-                self.pool.take(self, bytes, origin)
+                self.pool.take(self, bytes, origin, which)
             }
             result => result,
         }

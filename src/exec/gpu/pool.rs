@@ -12,8 +12,8 @@ use crate::device::DeviceStats;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes of the smallest class.
 const LEAST: u64 = 256;
@@ -25,6 +25,8 @@ pub(crate) struct DeviceBuffer {
     pub context: Arc<Context>,
     raw: Raw,
     class: u64,
+    /// A word of it that the host has read already, and where it stands.
+    pub(super) known: OnceLock<(usize, [u8; 4])>,
 }
 
 /// A buffer and a number that no other has.
@@ -32,6 +34,14 @@ pub(crate) struct DeviceBuffer {
 pub(super) struct Raw {
     pub buffer: wgpu::Buffer,
     pub id: u64,
+    /// How many places of plans have an interest in it.
+    claims: Arc<AtomicU32>,
+}
+
+impl Raw {
+    pub fn new(buffer: wgpu::Buffer, id: u64) -> Raw {
+        Raw { buffer, id, claims: Arc::default() }
+    }
 }
 
 struct Free {
@@ -65,6 +75,72 @@ pub(super) struct Pool {
 pub(super) struct Origin {
     pub op: &'static str,
     pub site: &'static Location<'static>,
+}
+
+/// A place's interest in a buffer that it had: others leave it alone where they can.
+struct Claim {
+    id: u64,
+    claims: Arc<AtomicU32>,
+}
+
+impl Claim {
+    fn new(raw: &Raw) -> Claim {
+        raw.claims.fetch_add(1, Relaxed);
+        Claim { id: raw.id, claims: Arc::clone(&raw.claims) }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The buffers that a place in a plan had when it was last run, the latest first. It gets one of them again where it can,
+/// so that the bind groups made for them serve again: the one used longest ago, because what a step keeps for the next,
+/// such as a parameter, goes back and forth between two.
+#[derive(Default)]
+pub(super) struct Recent([Option<Claim>; 2]);
+
+impl Recent {
+    pub fn note(&mut self, buffer: &DeviceBuffer) {
+        let had = |claim: &Option<Claim>| claim.as_ref().is_some_and(|claim| claim.id == buffer.raw.id);
+        match [had(&self.0[0]), had(&self.0[1])] {
+            [true, _] => self.0[1] = None,
+            [_, true] => self.0.swap(0, 1),
+            _ => self.0 = [Some(Claim::new(&buffer.raw)), self.0[0].take()],
+        }
+    }
+}
+
+/// Which of the free buffers of a class is taken.
+#[derive(Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// For kernels recorded from now on: one of these before others.
+    Like(&'a Recent),
+    /// One that nothing recorded for this submission or a later one uses.
+    Before(u64),
+}
+
+impl Which<'_> {
+    /// Where it is in the list, whose last was given back last: the memory of the last is warm. With `spare` there is
+    /// memory for another buffer, which is better than one that several places have an interest in: those would take
+    /// each other's for long.
+    fn find(self, list: &[Free], spare: bool) -> Option<usize> {
+        match self {
+            Which::Like(Recent(claims)) => {
+                let known = |claim: &Claim| list.iter().position(|free| free.raw.id == claim.id);
+                let again = claims.iter().flatten().rev().find_map(known);
+                let interest = |free: &Free| free.raw.claims.load(Relaxed);
+                let other = || {
+                    let least = list.iter().map(interest).min().filter(|&least| least <= 1 || !spare)?;
+                    list.iter().rposition(|free| interest(free) == least)
+                };
+                again.or_else(other)
+            }
+            Which::Before(epoch) => list.iter().rposition(|free| free.epoch < epoch),
+        }
+    }
 }
 
 /// Rounds up to one of four sizes per power of two.
@@ -106,21 +182,16 @@ impl Pool {
         state.gone.extend(held.into_values().flatten().map(|free| free.raw.id));
     }
 
-    /// A buffer of at least `bytes` bytes, with unspecified content, for kernels recorded from now on.
+    /// A buffer of at least `bytes` bytes, with unspecified content.
     ///
     /// # Errors
     /// [`Error::Limit`] when no buffer can be that large, [`Error::OutOfMemory`].
-    pub fn take(&self, context: &Arc<Context>, bytes: u64, origin: Origin) -> Result<Arc<DeviceBuffer>> {
-        self.take_before(context, bytes, origin, u64::MAX)
-    }
-
-    /// As [`Pool::take`], a buffer that nothing recorded for submission `epoch` or a later one uses.
-    pub fn take_before(
+    pub fn take(
         &self,
         context: &Arc<Context>,
         bytes: u64,
         origin: Origin,
-        epoch: u64,
+        which: Which,
     ) -> Result<Arc<DeviceBuffer>> {
         let class = size_class(bytes);
         // The class may be past the limit where the tensor is not.
@@ -137,10 +208,9 @@ impl Pool {
         }
         let pooled = {
             let mut state = self.state();
+            let spare = state.pooled + class <= LEAST_KEPT;
             let free = state.free.get_mut(&class);
-            // The one used last first: its memory is warm, and steps that repeat find the same buffers again.
-            let found =
-                free.and_then(|list| list.iter().rposition(|f| f.epoch < epoch).map(|at| list.remove(at)));
+            let found = free.and_then(|list| which.find(list, spare).map(|at| list.remove(at)));
             state.pooled -= found.as_ref().map_or(0, |_| class);
             found
         };
@@ -152,7 +222,7 @@ impl Pool {
         state.live += class;
         state.most_live = state.most_live.max(state.live);
         state.peak = state.peak.max(state.live + state.pooled);
-        Ok(Arc::new(DeviceBuffer { context: Arc::clone(context), raw, class }))
+        Ok(Arc::new(DeviceBuffer { context: Arc::clone(context), raw, class, known: OnceLock::new() }))
     }
 
     fn made_by_driver(&self, context: &Context, class: u64, bytes: u64, origin: Origin) -> Result<Raw> {
@@ -177,7 +247,7 @@ impl Pool {
         });
         match crate::exec::block_on(scope.pop()) {
             Some(_) => None,
-            None => Some(Raw { buffer, id: self.next_id.fetch_add(1, Relaxed) }),
+            None => Some(Raw::new(buffer, self.next_id.fetch_add(1, Relaxed))),
         }
     }
 

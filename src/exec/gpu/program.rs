@@ -5,7 +5,7 @@ use super::dispatch::{Bind, Dispatch, Source, Word, fold_grid};
 use super::faults;
 use super::lower::{Lowered, lower};
 use super::pipelines::Pipeline;
-use super::pool::{DeviceBuffer, Origin, Raw};
+use super::pool::{DeviceBuffer, Origin, Raw, Recent};
 use super::recorder::{Recorder, Run};
 use super::timing;
 use super::transfer::{Stored, WORD};
@@ -14,8 +14,8 @@ use crate::exec::capture::Capture;
 use crate::exec::plan::{Plan, Step};
 use crate::exec::{Place, STATS, Value, block_on, trace};
 use gradus_kernels::DType;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A plan with its shaders compiled.
 pub(crate) struct Program {
@@ -24,12 +24,16 @@ pub(crate) struct Program {
     steps: Vec<Ready>,
     /// The guard's kernel.
     guard: Arc<Pipeline>,
+    /// Which buffers the plan's slots had, and after them the scratch of the steps.
+    recent: Mutex<Vec<Recent>>,
 }
 
 /// A kernel with everything known but the buffers and the numbers of a run.
 struct Ready {
     /// Bytes of its scratch buffers.
     scratch: Vec<u64>,
+    /// Where they stand in [`Program::recent`].
+    recent: usize,
     runs: Vec<Prepared>,
 }
 
@@ -70,10 +74,14 @@ impl Program {
     /// A lost device.
     pub fn new(context: &Arc<Context>, plan: Plan, capture: &Capture) -> Result<Program> {
         context.check()?;
+        let mut places = plan.slots.len();
         let ready = |step: &Step| -> Result<Ready> {
             let lowered = lower(&step.kernel, &plan.slots, capture, &context.limits);
             let runs = lowered.recipe.dispatches.iter().map(|d| prepare(context, d, &lowered));
-            Ok(Ready { runs: runs.collect::<Result<_>>()?, scratch: lowered.recipe.scratch.clone() })
+            let (runs, scratch) = (runs.collect::<Result<_>>()?, lowered.recipe.scratch.clone());
+            let recent = places;
+            places += scratch.len();
+            Ok(Ready { scratch, recent, runs })
         };
         let steps = plan.steps.iter().map(ready).collect::<Result<_>>()?;
         let guard = Dispatch {
@@ -86,7 +94,8 @@ impl Program {
             grid: [1; 3],
         };
         let guard = context.pipelines.of(context, &guard)?;
-        Ok(Program { context: Arc::clone(context), plan, steps, guard })
+        let recent = Mutex::new((0..places).map(|_| Recent::default()).collect());
+        Ok(Program { context: Arc::clone(context), plan, steps, guard, recent })
     }
 }
 
@@ -122,14 +131,19 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
     let Program { context, plan, .. } = program;
     context.check()?;
     let mut recorder = context.recorder();
-    let mut machine = Machine { program, capture, slots: vec![None; plan.slots.len()], words: Vec::new() };
+    // Names of buffers, which are no less true after a panic elsewhere. Locked after the recorder, by whoever holds it.
+    let mut recent = program.recent.lock().unwrap_or_else(PoisonError::into_inner);
+    let slots = vec![None; plan.slots.len()];
+    let mut machine = Machine { program, capture, slots, words: Vec::new() };
     let flag = if guard { Some(machine.flag(&mut recorder)?) } else { None };
     for (step, ready) in plan.steps.iter().zip(&program.steps) {
         if trace::enabled() {
-            let time = timing::time(context, &mut recorder, |recorder| machine.step(step, ready, recorder))?;
+            let time = timing::time(context, &mut recorder, |recorder| {
+                machine.step(step, ready, &mut recent, recorder)
+            })?;
             trace::print(step, capture.nodes[step.node as usize].tensor.node().op.name(), time);
         } else {
-            machine.step(step, ready, &mut recorder)?;
+            machine.step(step, ready, &mut recent, &mut recorder)?;
         }
         if let Some(flag) = &flag {
             machine.check(step, flag, &mut recorder)?;
@@ -140,21 +154,23 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
     }
     STATS.kernels_run.fetch_add(plan.steps.len() as u64, Relaxed);
     recorder.submit_if_full(context)?;
+    drop(recent);
     drop(recorder);
     if let Some(flag) = flag {
         machine.report(flag)?;
     }
-    let value = |&(node, place, offset): &(u32, Place, usize)| {
-        let stored = match place {
-            Place::Leaf(leaf) => {
-                let leaf = machine.leaf(leaf);
-                Stored { buffer: Arc::clone(&leaf.buffer), offset: leaf.offset + offset }
-            }
-            Place::Slot(slot) => Stored { buffer: Arc::clone(machine.slot(slot)), offset },
-        };
-        (node, Value::Gpu(stored))
-    };
-    Ok(plan.outputs.iter().map(value).collect())
+    let values = machine.values();
+    context.recorder().await_scalars(scalars(&values, capture));
+    Ok(values)
+}
+
+/// The single numbers among `values`: losses, most likely, which are soon read.
+fn scalars<'a>(values: &'a [(u32, Value)], capture: &'a Capture) -> impl Iterator<Item = &'a Stored> {
+    let scalar = |node: &u32| capture.wanted[*node as usize] == 2 && capture.shape(*node).rank() == 0;
+    values.iter().filter(move |(node, _)| scalar(node)).filter_map(|(_, value)| match value {
+        Value::Gpu(stored) => Some(stored),
+        Value::Host(_) => None,
+    })
 }
 
 struct Machine<'a> {
@@ -166,6 +182,21 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
+    /// The values to keep.
+    fn values(&self) -> Vec<(u32, Value)> {
+        let value = |&(node, place, offset): &(u32, Place, usize)| {
+            let stored = match place {
+                Place::Leaf(leaf) => {
+                    let leaf = self.leaf(leaf);
+                    Stored { buffer: Arc::clone(&leaf.buffer), offset: leaf.offset + offset }
+                }
+                Place::Slot(slot) => Stored { buffer: Arc::clone(self.slot(slot)), offset },
+            };
+            (node, Value::Gpu(stored))
+        };
+        self.program.plan.outputs.iter().map(value).collect()
+    }
+
     fn leaf(&self, leaf: u32) -> &Stored {
         match &self.capture.leaves[leaf as usize] {
             Value::Gpu(stored) => stored,
@@ -183,16 +214,27 @@ impl Machine<'_> {
     }
 
     /// Records a step's dispatches.
-    fn step(&mut self, step: &Step, ready: &Ready, recorder: &mut Recorder) -> Result<()> {
+    fn step(
+        &mut self,
+        step: &Step,
+        ready: &Ready,
+        recent: &mut [Recent],
+        recorder: &mut Recorder,
+    ) -> Result<()> {
         let context = &self.program.context;
         let origin = self.origin(step.node);
         for &(slot, _) in &step.begins {
             let bytes = self.program.plan.slots[slot as usize].0 as u64 * WORD;
-            self.slots[slot as usize] = Some(context.buffer(recorder, bytes, origin)?);
+            let recent = &mut recent[slot as usize];
+            let buffer = context.buffer(recorder, bytes, origin, recent)?;
+            recent.note(&buffer);
+            self.slots[slot as usize] = Some(buffer);
         }
         let mut scratch = Vec::with_capacity(ready.scratch.len());
-        for &bytes in &ready.scratch {
-            scratch.push(context.buffer(recorder, bytes, origin)?);
+        for (&bytes, recent) in ready.scratch.iter().zip(&mut recent[ready.recent..]) {
+            let buffer = context.buffer(recorder, bytes, origin, recent)?;
+            recent.note(&buffer);
+            scratch.push(buffer);
         }
         for run in &ready.runs {
             self.record(run, &scratch, origin, recorder)?;
@@ -239,7 +281,7 @@ impl Machine<'_> {
     fn flag(&self, recorder: &mut Recorder) -> Result<Stored> {
         let context = &self.program.context;
         let origin = Origin { op: "guard", site: std::panic::Location::caller() };
-        let buffer = context.buffer(recorder, WORD, origin)?;
+        let buffer = context.buffer(recorder, WORD, origin, &Recent::default())?;
         recorder.encoder(context).clear_buffer(&buffer.raw().buffer, 0, None);
         Ok(Stored { buffer, offset: 0 })
     }

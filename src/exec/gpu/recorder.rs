@@ -3,10 +3,12 @@
 
 use super::context::Context;
 use super::pipelines::{Layout, Pipeline, params_layout};
-use super::pool::Raw;
+use super::pool::{DeviceBuffer, Raw};
+use super::transfer::Stored;
 use crate::error::Result;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 /// Dispatches after which what is recorded is submitted without being asked for.
 const BATCH: u32 = 512;
@@ -18,6 +20,8 @@ const PARAM_WORDS: usize = 1 << 18;
 const SLOT: usize = 64;
 /// Words that a bound range of parameters may have.
 const RANGES: [usize; 4] = [64, 256, 1024, 4096];
+/// Single numbers that a read of another value brings along, at most.
+const SCALARS: usize = 16;
 /// Bind groups kept.
 const GROUPS: usize = 4096;
 
@@ -47,6 +51,9 @@ pub(super) struct Recorder {
     groups: HashMap<Vec<u64>, wgpu::BindGroup>,
     /// The key of the dispatch that is being recorded.
     key: Vec<u64>,
+    /// Single numbers computed and not read yet: where the host reads one value, it reads these too, and need not
+    /// wait a second time.
+    scalars: VecDeque<(Weak<DeviceBuffer>, usize)>,
     /// Where kernels report an index outside its axis: see `shaders/lib/fault.wgsl`.
     pub fault: Raw,
 }
@@ -93,8 +100,9 @@ impl Recorder {
             in_flight: VecDeque::new(),
             groups: HashMap::new(),
             key: Vec::new(),
+            scalars: VecDeque::new(),
             // Ids of the pool's buffers start at 1.
-            fault: Raw { buffer: fault, id: 0 },
+            fault: Raw::new(fault, 0),
         }
     }
 
@@ -154,7 +162,22 @@ impl Recorder {
             layout: &layout.group,
             entries: &entries,
         });
+        context.bind_groups.fetch_add(1, Relaxed);
         self.groups.insert(self.key.clone(), group);
+    }
+
+    /// Remembers single numbers that somebody will read.
+    pub fn await_scalars<'a>(&mut self, scalars: impl Iterator<Item = &'a Stored>) {
+        self.scalars.extend(scalars.map(|scalar| (Arc::downgrade(&scalar.buffer), scalar.offset)));
+        self.scalars.drain(..self.scalars.len().saturating_sub(SCALARS));
+    }
+
+    /// The numbers that [`Recorder::await_scalars`] was told of since, as far as there is somebody left to read them.
+    pub fn take_scalars(&mut self) -> Vec<Stored> {
+        let there = |(buffer, offset): (Weak<DeviceBuffer>, usize)| {
+            Some(Stored { buffer: buffer.upgrade()?, offset })
+        };
+        self.scalars.drain(..).filter_map(there).collect()
     }
 
     /// The encoder, with no pass open.

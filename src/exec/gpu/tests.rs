@@ -1,7 +1,7 @@
 //! Pool, recorder and error paths on wgpu's `noop` backend: validation without a driver. Shaders compute nothing there.
 
 use super::context::Context;
-use super::pool::Origin;
+use super::pool::{DeviceBuffer, Origin, Recent, Which};
 use super::transfer::{Stored, upload};
 use crate::error::Error;
 use crate::exec::block_on;
@@ -17,6 +17,8 @@ fn context(change: impl FnOnce(&mut wgpu::Limits)) -> Arc<Context> {
     Arc::new(Context::new(String::from("noop"), device, queue, false))
 }
 
+const ANY: Which<'static> = Which::Before(u64::MAX);
+
 #[track_caller]
 fn origin() -> Origin {
     Origin { op: "test", site: Location::caller() }
@@ -25,17 +27,40 @@ fn origin() -> Origin {
 #[test]
 fn freed_buffers_serve_the_next_tensor_of_their_class() {
     let context = context(|_| {});
-    let first = context.pool.take(&context, 1000, origin()).unwrap();
+    let first = context.pool.take(&context, 1000, origin(), ANY).unwrap();
     let id = first.raw().id;
     assert_eq!(context.stats().live, 1024);
     drop(first);
     assert_eq!((context.stats().live, context.stats().pooled), (0, 1024));
-    let second = context.pool.take(&context, 1024, origin()).unwrap();
+    let second = context.pool.take(&context, 1024, origin(), ANY).unwrap();
     assert_eq!((second.raw().id, context.stats().allocations), (id, 1));
-    assert_ne!(context.pool.take(&context, 1025, origin()).unwrap().raw().id, id);
+    assert_ne!(context.pool.take(&context, 1025, origin(), ANY).unwrap().raw().id, id);
     assert_eq!(context.stats().allocations, 2);
     context.pool.trim();
     assert_eq!(context.stats().pooled, 0);
+}
+
+#[test]
+fn a_place_gets_one_of_its_last_two_buffers_again() {
+    let context = context(|_| {});
+    let mut recent = Recent::default();
+    let mut take = || {
+        let taken = context.pool.take(&context, 256, origin(), Which::Like(&recent)).unwrap();
+        recent.note(&taken);
+        taken
+    };
+    let id = |buffer: &Arc<DeviceBuffer>| buffer.raw().id;
+    // As a parameter does: the old value goes when the new one is there.
+    let first = take();
+    let second = take();
+    let ids = [id(&first), id(&second)];
+    // Given back last, and yet not the one that is taken.
+    let other = context.pool.take(&context, 256, origin(), ANY).unwrap();
+    drop((first, other));
+    let third = take();
+    assert_eq!(id(&third), ids[0]);
+    drop(second);
+    assert_eq!(id(&take()), ids[1]);
 }
 
 #[test]
@@ -56,10 +81,10 @@ fn an_upload_keeps_off_buffers_that_recorded_kernels_still_read() {
 fn the_pool_keeps_no_more_than_was_ever_in_use() {
     let context = context(|_| {});
     let large = 40 << 20;
-    let both = [(); 2].map(|()| context.pool.take(&context, large, origin()).unwrap());
+    let both = [(); 2].map(|()| context.pool.take(&context, large, origin(), ANY).unwrap());
     drop(both);
     assert_eq!(context.stats().pooled, 2 * large);
-    let other = context.pool.take(&context, large + (8 << 20), origin()).unwrap();
+    let other = context.pool.take(&context, large + (8 << 20), origin(), ANY).unwrap();
     drop(other);
     // 80 MiB were in use at once: with 48 more the pool would hold 128.
     assert_eq!(context.stats().pooled, 2 * large);
@@ -69,8 +94,8 @@ fn the_pool_keeps_no_more_than_was_ever_in_use() {
 #[test]
 fn a_tensor_past_the_limit_is_an_error_with_the_numbers() {
     let context = context(|limits| limits.max_storage_buffer_binding_size = 1 << 20);
-    assert!(context.pool.take(&context, 1 << 20, origin()).is_ok());
-    let error = context.pool.take(&context, (1 << 20) + 4, origin()).err().unwrap();
+    assert!(context.pool.take(&context, 1 << 20, origin(), ANY).is_ok());
+    let error = context.pool.take(&context, (1 << 20) + 4, origin(), ANY).err().unwrap();
     assert!(matches!(error, Error::Limit { need: 1_048_580, have: 1_048_576, op: "test", .. }), "{error}");
     assert!(error.to_string().contains("1048580 needed, the device allows 1048576"), "{error}");
 }

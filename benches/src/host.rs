@@ -1,0 +1,63 @@
+//! What a step costs the host beside a device: building the expressions, finding the plan, recording and submitting.
+
+use gradus::{Device, Result};
+use std::time::{Duration, Instant};
+
+/// What one step costs, on average over many.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Seconds from one step to the next.
+    pub step: f64,
+    /// Seconds of the calling thread's processor. Where the system does not say: of its time, less what it waited for the
+    /// device.
+    pub busy: f64,
+    /// Seconds that it waited for the device.
+    pub waited: f64,
+    /// Command buffers submitted.
+    pub submissions: f64,
+    /// Kernels dispatched.
+    pub dispatches: f64,
+}
+
+/// The time that the calling thread has run on a processor, where the system can tell.
+fn thread_time() -> Option<Duration> {
+    #[cfg(unix)]
+    {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Some(Duration::new(t.tv_sec as u64, t.tv_nsec as u32))
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// Steps before those that are measured.
+pub const WARM: u32 = 5;
+
+/// Runs `step` a few times, so that plans, pipelines and buffers are there, and then `steps` times; what those cost.
+///
+/// # Errors
+/// Those of `step`.
+pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -> Result<Host> {
+    for _ in 0..WARM {
+        step()?;
+    }
+    let stats = || device.stats().unwrap_or_default();
+    let (before, ran, start) = (stats(), thread_time(), Instant::now());
+    for _ in 0..steps {
+        step()?;
+    }
+    let (total, ran_now, after) = (start.elapsed(), thread_time(), stats());
+    let waited = after.waited - before.waited;
+    let busy = match (ran, ran_now) {
+        (Some(from), Some(to)) => to - from,
+        _ => total.saturating_sub(waited),
+    };
+    let each = |whole: f64| whole / f64::from(steps);
+    Ok(Host {
+        step: each(total.as_secs_f64()),
+        busy: each(busy.as_secs_f64()),
+        waited: each(waited.as_secs_f64()),
+        submissions: each((after.submissions - before.submissions) as f64),
+        dispatches: each((after.dispatches - before.dispatches) as f64),
+    })
+}
