@@ -102,12 +102,11 @@ fn the_memory_of_a_run_is_announced() {
         &folder,
         &[&["train", "gan", "--hidden", "4", "--batch", "8", "--out", "least"], &common[..]].concat(),
     );
-    let models: [&[&str]; 5] = [
+    let models: [&[&str]; 4] = [
         &["gan", "--hidden", "1024,1024", "--batch", "128"],
         &["dcgan", "--batch", "64"],
         &["ae", "--hidden", "1500,1000", "--batch", "128"],
         &["vae", "--hidden", "1500,1000", "--batch", "128"],
-        &["classifier", "--batch", "320"],
     ];
     for model in models {
         let args = [&["train"], model, &common, &["--out", model[0]]].concat();
