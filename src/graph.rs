@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Pending work deeper than this is evaluated by itself, so that `total = total + loss` in a loop stays bounded.
@@ -36,6 +36,8 @@ pub(crate) struct Node {
     history: AtomicBool,
     /// Length of the longest unevaluated chain that ends here.
     depth: AtomicU32,
+    /// How many inputs of other nodes are this one: of all handles on it, those that nobody wrote down in a variable.
+    uses: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -65,6 +67,13 @@ impl Inputs {
             Inputs::Two(x) => x,
             Inputs::Three(x) => x,
             Inputs::Many(x) => x,
+        }
+    }
+
+    /// Drops the inputs of a node that was built with them.
+    fn let_go(self) {
+        for x in self.as_slice() {
+            x.node().uses.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -117,6 +126,11 @@ impl Node {
         self.state().released
     }
 
+    /// Takes the value away: the node is a leaf that nobody may read any more.
+    pub fn take_value(&self) -> Option<Value> {
+        self.state().value.take()
+    }
+
     /// Keeps `value`. Without history the inputs have no further use and are let go.
     pub fn set_value(&self, value: Value) {
         let mut state = self.state();
@@ -125,7 +139,7 @@ impl Node {
         if !self.has_history() || matches!(self.op, Op::StopGrad) {
             let inputs = std::mem::take(&mut state.inputs);
             drop(state);
-            drop(inputs);
+            inputs.let_go();
         }
     }
 
@@ -133,7 +147,7 @@ impl Node {
     fn forget(&self) {
         self.history.store(false, Ordering::Relaxed);
         let inputs = std::mem::take(&mut self.state().inputs);
-        drop(inputs);
+        inputs.let_go();
     }
 
     /// Lets the inputs go: the node is a leaf from now on, and asking for gradients through it is an error.
@@ -146,7 +160,12 @@ impl Node {
         self.history.store(false, Ordering::Relaxed);
         let inputs = std::mem::take(&mut state.inputs);
         drop(state);
-        drop(inputs);
+        inputs.let_go();
+    }
+
+    /// How many inputs of other nodes are this one.
+    pub fn uses(&self) -> usize {
+        self.uses.load(Ordering::Relaxed)
     }
 }
 
@@ -156,6 +175,7 @@ impl Drop for Node {
         let mut orphans: Vec<Inputs> = vec![std::mem::take(&mut state.inputs)];
         while let Some(inputs) = orphans.pop() {
             let mut adopt = |tensor: Tensor| {
+                tensor.node().uses.fetch_sub(1, Ordering::Relaxed);
                 if let Some(mut node) = tensor.into_unique() {
                     let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
                     orphans.push(std::mem::take(&mut state.inputs));
@@ -246,6 +266,7 @@ impl Tensor {
             part = part.max(x.node().part);
             history |= x.node().has_history();
             depth = depth.max(x.node().depth.load(Ordering::Relaxed));
+            x.node().uses.fetch_add(1, Ordering::Relaxed);
         }
         let history = match op {
             // What stop_grad gives is a leaf to those above it: a gradient for it can be asked, none goes on below.
@@ -263,6 +284,7 @@ impl Tensor {
             part: PART.get().unwrap_or(part),
             history: AtomicBool::new(history),
             depth: AtomicU32::new(depth),
+            uses: AtomicUsize::new(0),
             state: Mutex::new(State { inputs, value: None, released: false }),
         });
         if eager() && !matches!(tensor.node().op, Op::Leaf) {

@@ -170,6 +170,13 @@ fn errors_are_within_the_stated_ones() {
     measure::<f64>(1 << 20, 4.0);
 }
 
+/// The same over ten million points for each function: `cargo test --release -p gradus-kernels --test math -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn errors_over_ten_million_points() {
+    measure::<f32>(10_000_000, 4.0);
+}
+
 /// The error function to 20 digits, where the plain loop's series are good to a few ulp only.
 #[test]
 fn erf_at_known_points() {

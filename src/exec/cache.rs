@@ -21,6 +21,18 @@ pub(super) enum Ready {
     Gpu(gpu::Program),
 }
 
+impl Ready {
+    /// The nodes whose values a run gives.
+    pub fn outputs(&self) -> impl Iterator<Item = u32> {
+        let plan = match self {
+            Ready::Cpu(program) => program.plan(),
+            #[cfg(feature = "gpu")]
+            Ready::Gpu(program) => program.plan(),
+        };
+        plan.outputs.iter().map(|output| output.0)
+    }
+}
+
 struct Entry {
     plan: Arc<Ready>,
     used: u64,

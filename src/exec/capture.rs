@@ -50,8 +50,13 @@ pub(crate) struct Capture {
     pub params: Vec<u64>,
     /// For each node that has some: its first parameter's position, and its second's.
     pub param_of: Vec<[u32; 2]>,
-    /// Whether each node's value is to be kept: 2 asked for, 1 if it is there anyway, 0 no.
+    /// Whether each node's value is to be kept: 3 asked for, 2 because it cannot be computed later, 1 if it is there
+    /// anyway, 0 no.
     pub wanted: Vec<u8>,
+    /// How often each node is an input of another.
+    pub uses: Vec<usize>,
+    /// Whether each node is a leaf to be written over, or depends on one.
+    pub depends: Vec<bool>,
     pub key: Vec<u64>,
     /// Where in `key` each node's words start; its inputs are the last of them.
     key_at: Vec<usize>,
@@ -59,10 +64,11 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// The pending graph below `roots`, which are all of one device or none; `None` if everything asked for is known.
+    /// What depends on the leaves in `spent` and has a handle is asked for too, since it cannot be computed later.
     ///
     /// # Errors
     /// What moving a value to that device can give, and types that it does not have.
-    pub fn new(roots: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
+    pub fn new(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
         let pending: Vec<&Tensor> = roots.iter().filter(|r| !r.node().is_evaluated()).collect();
         if pending.is_empty() {
             return Ok(None);
@@ -76,14 +82,20 @@ impl Capture {
             params: Vec::new(),
             param_of: vec![[0; 2]; found.len()],
             wanted: vec![0; found.len()],
+            uses: Vec::new(),
+            depends: vec![false; found.len()],
             key: Vec::with_capacity(found.len() * 8),
             key_at: Vec::with_capacity(found.len() + 1),
         };
         let mut uses = vec![0usize; found.len()];
         let mut param_index: IdMap<u32> = IdMap::default();
         for (i, (tensor, inputs, value)) in found.iter().enumerate() {
+            capture.depends[i] = value.is_some() && spent.iter().any(|x| x.id() == tensor.id());
             let inputs: Vec<u32> = inputs.as_slice().iter().map(|x| position[&x.id()]).collect();
-            inputs.iter().for_each(|&x| uses[x as usize] += 1);
+            for &x in &inputs {
+                uses[x as usize] += 1;
+                capture.depends[i] |= capture.depends[x as usize];
+            }
             let role = match value {
                 Some(value) => {
                     capture.leaves.push(value.clone());
@@ -97,7 +109,7 @@ impl Capture {
         }
         capture.key_at.push(capture.key.len());
         for root in pending {
-            capture.wanted[position[&root.id()] as usize] = 2;
+            capture.wanted[position[&root.id()] as usize] = 3;
         }
         let inside = capture.inside_checkpoints();
         for i in 0..capture.nodes.len() {
@@ -105,9 +117,10 @@ impl Capture {
             let held = || found[i].0.handles() > 2 + 2 * uses[i];
             let optional = capture.wanted[i] == 0 && !inside[i];
             if optional && (keep == Keep::All || (keep == Keep::Held && held())) {
-                capture.wanted[i] = 1;
+                capture.wanted[i] = if capture.depends[i] { 2 } else { 1 };
             }
         }
+        capture.uses = uses;
         for word in capture.wanted.chunks(32) {
             let bits = word.iter().fold(0u64, |bits, &w| bits << 2 | u64::from(w));
             capture.key.push(bits);
@@ -256,6 +269,12 @@ fn settle(roots: &[&Tensor], found: &mut [Found]) -> Result<Device> {
             Some(value) if value.device() != device => {
                 *value = value.on(&device, tensor.shape(), tensor.dtype())?;
                 tensor.node().set_value(value.clone());
+            }
+            None if matches!(tensor.node().op, Op::Leaf) => {
+                let site = tensor.node().site;
+                let reason =
+                    format!("the tensor made at {site} was read while a step of an optimizer changed it");
+                return Err(Error::Released { reason });
             }
             None if tensor.dtype() == DType::F64 && !device.is_cpu() => {
                 let (op, site) = (tensor.node().op.name(), tensor.node().site);

@@ -95,14 +95,16 @@ fn with_local(mut chain: Chain, plan: &Plan) -> Chain {
         .filter_map(|(o, _)| if let Place::Slot(slot) = o.place { Some(slot) } else { None })
         .collect();
     // Where each slot's memory comes from, if it is an older slot's.
-    let heir_of =
-        |slot: u32| within.iter().flat_map(|step| &step.begins).find(|b| b.0 == slot).and_then(|b| b.1);
+    let heir_of = |slot: u32| match within.iter().flat_map(|step| &step.begins).find(|b| b.0 == slot)?.1? {
+        Place::Slot(old) => Some(old),
+        Place::Leaf(_) => None,
+    };
     let mut at = 0;
     for member in &chain.members {
         for (slot, stride) in results(&steps[member.step].kernel, member.axis).into_iter().flatten() {
             let ends = has(&|step| step.ends.contains(&slot));
             // Memory taken over inside the chain ends with its last owner.
-            let passed_on = has(&|step| step.begins.iter().any(|b| b.1 == Some(slot)));
+            let passed_on = has(&|step| step.begins.iter().any(|b| b.1 == Some(Place::Slot(slot))));
             if kept(slot) || late.contains(&slot) || !(ends || passed_on) {
                 continue;
             }
@@ -259,7 +261,8 @@ impl<'a> Search<'a> {
         });
         // Where a result takes over memory, no other block may still have to read what was there.
         let heirs = self.steps[t].begins.iter().all(|&(slot, heir)| {
-            let (Some(old), Some(&(_, stride))) = (heir, results.iter().find(|r| r.0 == slot)) else {
+            let (Some(Place::Slot(old)), Some(&(_, stride))) = (heir, results.iter().find(|r| r.0 == slot))
+            else {
                 return true;
             };
             let of_old = |o: &Place| *o == Place::Slot(old);

@@ -26,6 +26,8 @@ pub(super) struct Program {
     fused: Vec<Fused>,
     /// Steps that run together, block by block.
     chains: Vec<Chain>,
+    /// From this step on nothing can fail but a request for memory, and no chain follows: steps may write over leaves.
+    sure_from: usize,
 }
 
 /// A step's fused program: a map, the prologue of a reduction, or the epilogue of a product.
@@ -49,14 +51,42 @@ impl Program {
             _ => Fused::None,
         };
         let fused = plan.steps.iter().map(fused).collect();
-        Program { fused, chains: chain::find(&plan), plan }
+        let chains = chain::find(&plan);
+        let indexed = |step: &Step| matches!(step.kernel, Kernel::Gather { .. } | Kernel::ScatterAdd { .. });
+        let after_indexed = plan.steps.iter().rposition(indexed).map_or(0, |t| t + 1);
+        let after_chains = chains.last().map_or(0, |chain| chain.steps.end);
+        Program { fused, chains, sure_from: after_indexed.max(after_chains), plan }
+    }
+
+    /// Whether there are many loops that threads share.
+    fn is_large(&self) -> bool {
+        const STEPS: usize = 4;
+        const ELEMENTS: usize = 1 << 17;
+        self.plan.steps.len() >= STEPS && self.plan.slots.iter().map(|slot| slot.0).sum::<usize>() >= ELEMENTS
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 }
 
-/// Runs a plan on the leaves and numbers of `capture`; gives the values to keep.
-pub(super) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
+/// Runs a plan on the leaves and numbers of `capture`; gives the values to keep. Leaves in `spent` belong to nobody any
+/// more, and their memory serves the results that take it over. On an error none of them has been touched.
+pub(super) fn run(
+    program: &Program,
+    capture: &Capture,
+    spent: &[bool],
+    guard: bool,
+) -> Result<Vec<(u32, Value)>> {
+    match program.is_large() {
+        true => par::inside(|| run_steps(program, capture, spent, guard)),
+        false => run_steps(program, capture, spent, guard),
+    }
+}
+
+fn run_steps(program: &Program, capture: &Capture, spent: &[bool], guard: bool) -> Result<Vec<(u32, Value)>> {
     let plan = &program.plan;
-    let mut machine = Machine { capture, slots: vec![None; plan.slots.len()] };
+    let mut machine = Machine { capture, spent: &[], slots: vec![None; plan.slots.len()] };
     // The guard and the trace look at steps one by one.
     let whole = guard || trace::enabled();
     let mut chains = program.chains.iter().filter(|_| !whole).peekable();
@@ -67,9 +97,16 @@ pub(super) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
             next = chain.steps.end;
             continue;
         }
+        if next == program.sure_from && !guard {
+            machine.spent = spent;
+        }
         let (step, fused) = (&plan.steps[next], &program.fused[next]);
+        match machine.updates(step) {
+            // All memory is asked for before anything is written over.
+            true => plan.steps[next..].iter().try_for_each(|step| machine.begin(step, plan, &[]))?,
+            false => machine.begin(step, plan, &[])?,
+        }
         next += 1;
-        machine.begin(step, plan, &[])?;
         match trace::enabled() {
             false => machine.step(step, fused)?,
             true => {
@@ -118,17 +155,38 @@ impl Fused {
 
 struct Machine<'a> {
     capture: &'a Capture,
+    /// Leaves that may be written over: none until nothing can fail any more.
+    spent: &'a [bool],
     slots: Vec<Option<Arc<Buffer>>>,
 }
 
 impl Machine<'_> {
-    /// Makes the slots that begin at a step, but for those that a chain keeps in scratch memory.
+    /// Whether a step is about to write over leaves.
+    fn updates(&self, step: &Step) -> bool {
+        step.begins.iter().any(|&(slot, heir)| {
+            let leaf =
+                matches!(heir, Some(Place::Leaf(leaf)) if self.spent.get(leaf as usize) == Some(&true));
+            leaf && self.slots[slot as usize].is_none()
+        })
+    }
+
+    /// Makes the slots that begin at a step, but for those made already and those that a chain keeps in scratch memory.
     fn begin(&mut self, step: &Step, plan: &Plan, local: &[Local]) -> Result<()> {
         for &(slot, heir) in step.begins.iter().filter(|(slot, _)| local.iter().all(|l| l.slot != *slot)) {
-            let buffer = match heir.and_then(|old| self.slots[old as usize].clone()) {
+            if self.slots[slot as usize].is_some() {
+                continue;
+            }
+            let (len, dtype) = plan.slots[slot as usize];
+            let inherited = match heir {
+                Some(Place::Slot(old)) => self.slots[old as usize].clone(),
+                Some(Place::Leaf(leaf)) if self.spent.get(leaf as usize) == Some(&true) => {
+                    Some(Arc::clone(&self.capture.leaves[leaf as usize].host().buffer))
+                }
+                _ => None,
+            };
+            let buffer = match inherited {
                 Some(buffer) => buffer,
                 None => {
-                    let (len, dtype) = plan.slots[slot as usize];
                     let made = Buffer::new(len * dtype.size()).map_err(|bytes| {
                         let node = self.capture.nodes[step.node as usize].tensor.node();
                         let held = memory_stats().live as u64;
@@ -173,8 +231,9 @@ impl Machine<'_> {
     // SAFETY of every unsafe block in this impl: the schedule has checked that the span of each operand's layout lies
     // inside the buffer of the node it belongs to, whose size is the slot's or the leaf's; slots are allocated before
     // the step that writes them, aligned for every element type, and typed by the node they hold. A slot that begins
-    // at a step is written by that step alone and shares memory with another slot only where `heir` has shown
-    // that each element of the old one is read just to compute the same element of the new one.
+    // at a step is written by that step alone and shares memory with another slot or a leaf only where `heir` has shown
+    // that each element of the old one is read just to compute the same element of the new one; a leaf's memory is
+    // written only where `Spent::take` has shown that nobody else has it.
     fn step(&self, step: &Step, fused: &Fused) -> Result<()> {
         match &step.kernel {
             Kernel::Map(map) => self.map(map, fused.map()),

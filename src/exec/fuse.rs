@@ -293,7 +293,7 @@ fn wanted_nodes(ir: &Ir) -> Vec<bool> {
     let mut wanted = vec![false; ir.same.len()];
     for (&w, &same) in ir.capture.wanted.iter().zip(&ir.same) {
         // Wanting a view is wanting what it looks at.
-        wanted[ir.source[same as usize].0 as usize] |= w == 2;
+        wanted[ir.source[same as usize].0 as usize] |= w >= 2;
     }
     wanted
 }

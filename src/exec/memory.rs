@@ -98,8 +98,8 @@ pub(crate) struct Buffer {
     class: usize,
 }
 
-// SAFETY: a buffer is written only by the step that created it, before anyone else has a handle; afterwards it is
-// only read.
+// SAFETY: a buffer is written only by the plan that created it, before anyone else has a handle, or took over the last
+// handle on it; otherwise it is only read.
 unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
@@ -133,6 +133,11 @@ impl Buffer {
             NonNull::new(unsafe { alloc(layout(class)) })
         });
         found.inspect(|&start| prefer_huge_pages(start, class))
+    }
+
+    /// Whether it is what a request for `bytes` would give.
+    pub fn suits(&self, bytes: usize) -> bool {
+        size_class(bytes) == Some(self.class)
     }
 
     /// The first byte.

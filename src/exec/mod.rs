@@ -11,6 +11,7 @@ pub(crate) mod memory;
 mod plan;
 mod record;
 mod schedule;
+mod spend;
 mod trace;
 mod value;
 
@@ -19,6 +20,7 @@ use crate::shape::Layout;
 use crate::tensor::Tensor;
 use cache::Ready;
 use capture::{Capture, Keep};
+use spend::Spent;
 use std::cell::Cell;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -44,12 +46,17 @@ pub fn eval<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
 
 /// Evaluates `roots` together and keeps their values.
 pub(crate) fn eval_roots(roots: &[Tensor]) -> Result<()> {
-    eval_keeping(roots, Keep::Roots)
+    eval_keeping(roots, &[], Keep::Roots)
 }
 
 /// Evaluates `roots` together; besides their values, keeps those that the user still has handles on.
-pub(crate) fn eval_step(roots: &[Tensor]) -> Result<()> {
-    eval_keeping(roots, Keep::Held)
+///
+/// The caller has no further use for the leaves in `spent`, of which it holds these handles and one more each. Where nobody
+/// else needs a leaf, its memory is written over with results, and it is empty afterwards. All that depends on one, has
+/// a handle and is not part of another expression has its value afterwards and no history. On an error nothing has
+/// changed.
+pub(crate) fn eval_step(roots: &[Tensor], spent: &[Tensor]) -> Result<()> {
+    eval_keeping(roots, spent, Keep::Held)
 }
 
 /// The value of a tensor that is about to be read. A scalar is often a loss whose gradient comes next, so the
@@ -58,31 +65,32 @@ pub(crate) fn value_of(x: &Tensor) -> Result<Value> {
     if let Some(value) = x.node().value() {
         return Ok(value);
     }
-    eval_keeping(std::slice::from_ref(x), if x.numel() == 1 { Keep::All } else { Keep::Roots })?;
+    eval_keeping(std::slice::from_ref(x), &[], if x.numel() == 1 { Keep::All } else { Keep::Roots })?;
     x.node().value().ok_or_else(|| Error::Data(String::from("a value was not kept")))
 }
 
-fn eval_keeping(roots: &[Tensor], keep: Keep) -> Result<()> {
+fn eval_keeping(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<()> {
     let first = roots.iter().find_map(|x| x.node().device.as_ref());
     let elsewhere = |x: &&Tensor| x.node().device.as_ref().is_some_and(|d| Some(d) != first);
     if !roots.iter().any(|x| elsewhere(&x)) {
-        return eval_together(roots, keep);
+        return eval_together(roots, spent, keep);
     }
     // What belongs to one device is one piece of work; what belongs to none goes with the first.
     let (there, here): (Vec<&Tensor>, Vec<&Tensor>) = roots.iter().partition(elsewhere);
     let owned = |roots: Vec<&Tensor>| roots.into_iter().cloned().collect::<Vec<_>>();
-    eval_together(&owned(here), keep)?;
-    eval_keeping(&owned(there), keep)
+    eval_together(&owned(here), &[], keep)?;
+    eval_keeping(&owned(there), &[], keep)
 }
 
-fn eval_together(roots: &[Tensor], keep: Keep) -> Result<()> {
+fn eval_together(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<()> {
     let start = Instant::now();
-    let Some(capture) = Capture::new(roots, keep)? else { return Ok(()) };
+    let Some(capture) = Capture::new(roots, spent, keep)? else { return Ok(()) };
     let ready = cache::plan_for(&capture)?;
     record::record(&capture);
     STATS.planning_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
     let begin = Instant::now();
-    let result = run(&ready, &capture, guarded());
+    let spent = Spent::take(&capture, spent, &ready);
+    let result = run(&ready, &capture, &spent.leaves, guarded());
     STATS.running_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
     match result {
         Err(Error::NonFinite { .. }) if guarded() => Err(locate_non_finite(&capture)?),
@@ -91,6 +99,7 @@ fn eval_together(roots: &[Tensor], keep: Keep) -> Result<()> {
             for (node, value) in values {
                 capture.nodes[node as usize].tensor.node().set_value(value);
             }
+            spent.settle();
             Ok(())
         }
     }
@@ -98,9 +107,9 @@ fn eval_together(roots: &[Tensor], keep: Keep) -> Result<()> {
 
 /// Runs a plan on the leaves and numbers of `capture`; gives the values to keep. With `guard`, results that are not
 /// finite are an error.
-fn run(ready: &Ready, capture: &Capture, guard: bool) -> Result<Vec<(u32, Value)>> {
+fn run(ready: &Ready, capture: &Capture, spent: &[bool], guard: bool) -> Result<Vec<(u32, Value)>> {
     match ready {
-        Ready::Cpu(program) => cpu::run(program, capture, guard),
+        Ready::Cpu(program) => cpu::run(program, capture, spent, guard),
         #[cfg(feature = "gpu")]
         Ready::Gpu(program) => gpu::run(program, capture, guard),
     }
@@ -113,8 +122,8 @@ fn locate_non_finite(capture: &Capture) -> Result<Error> {
         if x.node().is_evaluated() {
             continue;
         }
-        let Some(one) = Capture::new(std::slice::from_ref(x), Keep::Roots)? else { continue };
-        let values = run(&*cache::plan_for(&one)?, &one, false)?;
+        let Some(one) = Capture::new(std::slice::from_ref(x), &[], Keep::Roots)? else { continue };
+        let values = run(&*cache::plan_for(&one)?, &one, &[], false)?;
         for (node, value) in values {
             one.nodes[node as usize].tensor.node().set_value(value);
         }

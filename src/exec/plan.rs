@@ -28,8 +28,9 @@ pub(crate) struct Step {
     pub node: u32,
     /// All nodes that it computes, for pictures.
     pub nodes: Vec<u32>,
-    /// Slots that begin here, and the slot whose memory each takes over, if any.
-    pub begins: Vec<(u32, Option<u32>)>,
+    /// Slots that begin here, and what each may take over the memory of: a slot that ends here, or a leaf that no later
+    /// step reads, if whoever owns it has given it up.
+    pub begins: Vec<(u32, Option<Place>)>,
     /// Slots that nothing needs afterwards.
     pub ends: Vec<u32>,
     /// Float results, for the guard: slot, elements, type.
@@ -203,7 +204,7 @@ impl<'a> Ir<'a> {
 
     /// Nodes whose elements must lie row-major: those asked for, and what convolutions read.
     fn dense(&self) -> Vec<bool> {
-        let mut dense: Vec<bool> = self.capture.wanted.iter().map(|&w| w == 2).collect();
+        let mut dense: Vec<bool> = self.capture.wanted.iter().map(|&w| w >= 2).collect();
         for (i, node) in self.capture.nodes.iter().enumerate() {
             dense[self.same[i] as usize] |= dense[i];
             if matches!(self.capture.op(i as u32), Op::Conv(_) | Op::ConvInput(_) | Op::ConvWeight(_)) {
@@ -253,7 +254,7 @@ impl<'a> Ir<'a> {
 
     fn mark_live(&mut self) {
         for i in (0..self.capture.nodes.len()).rev() {
-            if self.capture.wanted[i] == 2 {
+            if self.capture.wanted[i] >= 2 {
                 self.live[self.same[i] as usize] = true;
             }
             if self.live[i] && self.class[i] != Class::Leaf {

@@ -28,7 +28,7 @@ pub(super) fn record(capture: &Capture) {
         position.insert(i as u32, tape.push(&captured.tensor, inputs, known));
     }
     for (i, &wanted) in capture.wanted.iter().enumerate() {
-        if let Some(&at) = position.get(&ir.same[i]).filter(|_| wanted == 2) {
+        if let Some(&at) = position.get(&ir.same[i]).filter(|_| wanted == 3) {
             tape.set_output(at);
         }
     }

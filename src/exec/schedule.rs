@@ -397,20 +397,34 @@ impl Scheduler<'_, '_> {
                 last[slot as usize] = t;
             });
         }
+        let mut last_read: HashMap<u32, usize> = HashMap::new();
+        for (t, step) in steps.iter().enumerate() {
+            step.kernel.operands(&mut |operand| {
+                if let Place::Leaf(leaf) = operand.place {
+                    last_read.insert(leaf, t);
+                }
+            });
+        }
         for (_, place, _) in outputs {
-            if let Place::Slot(slot) = place {
-                last[*slot as usize] = FOREVER;
+            match place {
+                Place::Slot(slot) => last[*slot as usize] = FOREVER,
+                Place::Leaf(leaf) => {
+                    last_read.insert(*leaf, FOREVER);
+                }
             }
         }
         for (t, step) in steps.iter_mut().enumerate() {
-            let mut heirs: HashSet<u32> = HashSet::new();
+            let mut heirs: HashSet<Place> = HashSet::new();
             let mut slots = Vec::new();
             step.kernel.slots(&mut |slot| slots.push(slot));
             slots.sort_unstable();
             slots.dedup();
             for &slot in slots.iter().filter(|&&s| first[s as usize] == t) {
-                let heir =
-                    step.kernel.heir(slot, &|s| last[s as usize] == t && first[s as usize] < t, &heirs);
+                let ends = |place| match place {
+                    Place::Slot(s) => last[s as usize] == t && first[s as usize] < t,
+                    Place::Leaf(leaf) => last_read.get(&leaf) == Some(&t),
+                };
+                let heir = step.kernel.heir(slot, &ends, &heirs);
                 heirs.extend(heir);
                 step.begins.push((slot, heir));
             }
@@ -439,63 +453,63 @@ fn gemm(a: &Shape, a_layout: &Layout, b: &Shape, b_layout: &Layout) -> Gemm {
 }
 
 impl Kernel {
-    /// Calls `f` with every slot the kernel touches.
-    fn slots(&self, f: &mut impl FnMut(u32)) {
-        let mut visit = |operand: &Operand| {
-            if let Place::Slot(slot) = operand.place {
-                f(slot);
-            }
-        };
+    /// Calls `visit` with every operand, but for the result of a kernel that is not a map.
+    fn operands(&self, visit: &mut impl FnMut(&Operand)) {
         let map = |step: &MapStep, visit: &mut dyn FnMut(&Operand)| {
             step.inputs.iter().chain(&step.outputs).for_each(|(o, _)| visit(o));
         };
-        let out = match self {
-            Kernel::Map(step) => {
-                map(step, &mut visit);
-                return;
+        match self {
+            Kernel::Map(step) => map(step, visit),
+            Kernel::Reduce { inputs, .. } => inputs.iter().for_each(|(o, _)| visit(o)),
+            Kernel::Gemm { a, b, epilogue, .. } | Kernel::Conv { a, b, epilogue, .. } => {
+                [a, b].into_iter().for_each(&mut *visit);
+                epilogue.iter().for_each(|step| map(step, visit));
             }
-            Kernel::Reduce { inputs, out, .. } => {
-                inputs.iter().for_each(|(o, _)| visit(o));
-                out
+            Kernel::Copies { parts, .. } => parts.iter().for_each(|(_, o, _)| visit(o)),
+            Kernel::Gather { x: a, index: b, .. } | Kernel::ScatterAdd { src: a, index: b, .. } => {
+                [a, b].into_iter().for_each(visit);
             }
-            Kernel::Gemm { a, b, epilogue, out, .. } | Kernel::Conv { a, b, epilogue, out, .. } => {
-                [a, b].into_iter().for_each(&mut visit);
-                epilogue.iter().for_each(|step| map(step, &mut visit));
-                out
-            }
-            Kernel::Copies { parts, out, .. } => {
-                parts.iter().for_each(|(_, o, _)| visit(o));
-                out
-            }
-            Kernel::Gather { x: a, index: b, out, .. } | Kernel::ScatterAdd { src: a, index: b, out, .. } => {
-                [a, b].into_iter().for_each(&mut visit);
-                out
-            }
-            Kernel::Fold { x, out, .. } | Kernel::Cumsum { x, out, .. } | Kernel::Argsort { x, out, .. } => {
-                visit(x);
-                out
-            }
-        };
-        f(*out);
+            Kernel::Fold { x, .. } | Kernel::Cumsum { x, .. } | Kernel::Argsort { x, .. } => visit(x),
+        }
     }
 
-    /// A slot that ends here and whose memory `slot`, which begins here, can take over: each element of it is read
-    /// only to compute the same element of `slot`.
-    fn heir(&self, slot: u32, ends: &dyn Fn(u32) -> bool, taken: &HashSet<u32>) -> Option<u32> {
+    /// Calls `f` with every slot the kernel touches.
+    fn slots(&self, f: &mut impl FnMut(u32)) {
+        self.operands(&mut |operand| {
+            if let Place::Slot(slot) = operand.place {
+                f(slot);
+            }
+        });
+        match self {
+            Kernel::Map(_) => {}
+            Kernel::Reduce { out, .. }
+            | Kernel::Gemm { out, .. }
+            | Kernel::Conv { out, .. }
+            | Kernel::Copies { out, .. }
+            | Kernel::Gather { out, .. }
+            | Kernel::ScatterAdd { out, .. }
+            | Kernel::Fold { out, .. }
+            | Kernel::Cumsum { out, .. }
+            | Kernel::Argsort { out, .. } => f(*out),
+        }
+    }
+
+    /// What ends here and whose memory `slot`, which begins here, can take over: each element of it is read only to
+    /// compute the same element of `slot`.
+    fn heir(&self, slot: u32, ends: &dyn Fn(Place) -> bool, taken: &HashSet<Place>) -> Option<Place> {
         let Kernel::Map(step) = self else { return None };
         let dtype = step.outputs.iter().find(|(o, _)| o.place == Place::Slot(slot))?.1;
         let plain = Layout::contiguous(&step.shape);
         step.inputs.iter().find_map(|(o, d)| {
-            let Place::Slot(old) = o.place else { return None };
             // The cheapest questions first: large groups ask them of every pair of an input and an output.
-            let free = ends(old) && !taken.contains(&old);
+            let free = ends(o.place) && !taken.contains(&o.place);
             let fits = free
                 && d.size() == dtype.size()
                 && o.layout.offset == 0
                 && o.layout.is_contiguous(&step.shape)
                 && plain.is_contiguous(&step.shape);
             let alone = || step.inputs.iter().filter(|(p, _)| p.place == o.place).count() == 1;
-            (fits && alone()).then_some(old)
+            (fits && alone()).then_some(o.place)
         })
     }
 }

@@ -51,6 +51,16 @@ impl Value {
         }
     }
 
+    /// Whether `handles` are all there are on the memory it lies in, and a tensor of this shape and type fills that.
+    pub fn fills_alone(&self, handles: usize, shape: &Shape, dtype: DType) -> bool {
+        match self {
+            Value::Host(HostValue { buffer, offset: 0 }) => {
+                Arc::strong_count(buffer) == handles && buffer.suits(shape.numel() * dtype.size())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether wide loads may start at the first element. Kernels of the CPU do not care.
     pub fn is_aligned(&self) -> bool {
         match self {

@@ -33,13 +33,12 @@ pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm, Lay
 pub use sequential::{Activation, Layer, Sequential};
 pub use spectral::{SpectralNorm, Weighted};
 
-use crate::exec;
 use crate::rng::Rng;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 /// A place that holds a tensor which training changes: a parameter, or a buffer such as a running mean.
 ///
@@ -87,6 +86,11 @@ impl Param {
                 list.push(self.clone());
             }
         });
+    }
+
+    /// The place itself: whoever else wants the tensor waits. None while others look at it.
+    pub(crate) fn lock(&self) -> Option<RwLockWriteGuard<'_, Tensor>> {
+        self.0.value.try_write().ok()
     }
 
     /// Whether optimizers change it.
@@ -313,15 +317,4 @@ macro_rules! module {
             }
         }
     };
-}
-
-/// Evaluates `roots` together with what buffers were assigned, and makes fresh leaves of those.
-pub(crate) fn eval_with_assigned(roots: &mut Vec<Tensor>) -> crate::Result<()> {
-    let assigned = take_assigned();
-    roots.extend(assigned.iter().map(Param::get));
-    exec::eval_step(roots)?;
-    for param in assigned {
-        param.set(param.get().fresh());
-    }
-    Ok(())
 }

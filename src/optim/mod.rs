@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::exec;
 use crate::grad::try_grad;
 use crate::graph::{UPDATE, as_part};
-use crate::nn::{Param, eval_with_assigned};
+use crate::nn::{Param, take_assigned};
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 
@@ -103,7 +103,9 @@ impl<R: Rule> Optimizer<R> {
     }
 
     /// One step down the gradient of `loss`: loss, new parameters, slots and assigned buffers are evaluated
-    /// together. Afterwards the loss has its value and no history.
+    /// together. Afterwards the loss has its value and no history, and so has whatever you still hold of the way to it from
+    /// the parameters: differentiate that before the step. The parameters are then changed where they lie, unless someone
+    /// holds the old ones.
     ///
     /// # Errors
     /// [`Error::Unreached`] naming parameters the loss does not depend on; whatever evaluation can fail with. On an
@@ -167,17 +169,36 @@ impl<R: Rule> Optimizer<R> {
             let (new, slots) = as_part(UPDATE, update);
             updates.push((i, new, slots));
         }
+        let assigned = take_assigned();
         let mut roots: Vec<Tensor> = loss.into_iter().cloned().collect();
+        roots.extend(assigned.iter().map(Param::get));
         for (_, new, slots) in &updates {
             roots.push(new.clone());
             roots.extend(slots.iter().cloned());
         }
-        eval_with_assigned(&mut roots)?;
-        for (i, new, slots) in updates {
-            self.params[i].1.set(new.fresh());
-            self.slots[i] = slots.iter().map(Tensor::fresh).collect();
+        drop(values);
+        self.replace(updates, &roots)?;
+        for param in assigned {
+            param.set(param.get().fresh());
         }
         self.step += 1;
+        Ok(())
+    }
+
+    /// Evaluates `roots` and puts new parameters and slots in the places of the old ones, whose memory they may take over.
+    fn replace(&mut self, updates: Vec<(usize, Tensor, Vec<Tensor>)>, roots: &[Tensor]) -> Result<()> {
+        let places: Vec<_> = updates.iter().map(|(i, ..)| self.params[*i].1.lock()).collect();
+        let old_params = places.iter().flatten().map(|place| Tensor::clone(place));
+        let old_slots = updates.iter().flat_map(|(i, ..)| self.slots[*i].iter().cloned());
+        let old: Vec<Tensor> = old_params.chain(old_slots).collect();
+        exec::eval_step(roots, &old)?;
+        for ((i, new, slots), place) in updates.into_iter().zip(places) {
+            match place {
+                Some(mut place) => *place = new.fresh(),
+                None => self.params[i].1.set(new.fresh()),
+            }
+            self.slots[i] = slots.iter().map(Tensor::fresh).collect();
+        }
         Ok(())
     }
 

@@ -45,49 +45,18 @@ impl Pair {
 pub(super) const LANES: usize = 16;
 
 /// A compiled loop over `n` elements. Operands with step 1 have as many, those with step 0 are one number
-/// [`LANES`] times; `dst` overlaps none.
+/// [`LANES`] times; `dst` overlaps none, or is one exactly.
 pub(super) type PairLoop = unsafe fn(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize);
 
-/// # Safety
-/// As [`PairLoop`].
-#[inline(always)]
-unsafe fn run(
-    dst: *mut f32,
-    [a, b, c]: [*const f32; 3],
-    [sa, sb, sc]: [usize; 3],
-    n: usize,
-    f: impl Fn(f32, f32, f32) -> f32,
-) {
-    let chunks = n / LANES;
-    // SAFETY: a loop is called with n elements, or one chunk where the step is 0.
-    unsafe {
-        for k in (0..chunks).map(|k| k * LANES) {
-            let chunk = |p: *const f32, step: usize| *p.add(k * step).cast::<[f32; LANES]>();
-            let (x, y, z) = (chunk(a, sa), chunk(b, sb), chunk(c, sc));
-            let mut out = [0f32; LANES];
-            for l in 0..LANES {
-                out[l] = f(x[l], y[l], z[l]);
-            }
-            *dst.add(k).cast::<[f32; LANES]>() = out;
-        }
-        for i in chunks * LANES..n {
-            *dst.add(i) = f(*a.add(i * sa), *b.add(i * sb), *c.add(i * sc));
-        }
-    }
-}
-
+/// The loops of one level, out of its vectors of `$lanes` numbers. Written with the vectors themselves: steps that are
+/// known only at run time keep a compiler from finding them.
 macro_rules! level {
-    ($module:ident $(, $features:literal)?) => {
+    ($module:ident, $features:literal, $lanes:literal,
+     $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident) => {
+        #[cfg(target_arch = "x86_64")]
         mod $module {
             use super::*;
-
-            level!(@pair mul_add($($features)?) |a, b, c| a * b + c);
-            level!(@pair mul_sub($($features)?) |a, b, c| a * b - c);
-            level!(@pair sub_from($($features)?) |a, b, c| c - a * b);
-            level!(@pair mul_mul($($features)?) |a, b, c| a * b * c);
-            level!(@pair mul_div($($features)?) |a, b, c| a * b / c);
-            level!(@pair add_mul($($features)?) |a, b, c| (a + b) * c);
-            level!(@pair sub_mul($($features)?) |a, b, c| (a - b) * c);
+            use std::arch::x86_64::*;
 
             pub(super) fn of(pair: Pair) -> PairLoop {
                 match pair {
@@ -100,34 +69,110 @@ macro_rules! level {
                     Pair::SubMul => sub_mul,
                 }
             }
+
+            level!(@pair mul_add $module $features $lanes $load $store |a, b, c| $add($mul(a, b), c));
+            level!(@pair mul_sub $module $features $lanes $load $store |a, b, c| $sub($mul(a, b), c));
+            level!(@pair sub_from $module $features $lanes $load $store |a, b, c| $sub(c, $mul(a, b)));
+            level!(@pair mul_mul $module $features $lanes $load $store |a, b, c| $mul($mul(a, b), c));
+            level!(@pair mul_div $module $features $lanes $load $store |a, b, c| $div($mul(a, b), c));
+            level!(@pair add_mul $module $features $lanes $load $store |a, b, c| $mul($add(a, b), c));
+            level!(@pair sub_mul $module $features $lanes $load $store |a, b, c| $mul($sub(a, b), c));
         }
     };
-    (@pair $name:ident($($features:literal)?) |$a:ident, $b:ident, $c:ident| $body:expr) => {
+    (@pair $name:ident $module:ident $features:literal $lanes:literal $load:ident $store:ident
+     |$a:ident, $b:ident, $c:ident| $body:expr) => {
         /// # Safety
         /// As [`PairLoop`]; the machine has the level's features.
-        $(#[target_feature(enable = $features)])?
+        #[target_feature(enable = $features)]
         unsafe fn $name(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize) {
-            // SAFETY: the caller's promise.
-            unsafe { run(dst, args, steps, n, |$a, $b, $c| $body) }
+            let whole = n / $lanes * $lanes;
+            for i in (0..whole).step_by($lanes) {
+                // SAFETY: a loop is called with n elements, or one chunk where the step is 0.
+                unsafe {
+                    let [$a, $b, $c] = [0, 1, 2].map(|k: usize| $load(args[k].add(i * steps[k])));
+                    $store(dst.add(i), $body);
+                }
+            }
+            // SAFETY: as above; the rest is shorter than a chunk.
+            unsafe { rest::$name(dst.add(whole), std::array::from_fn(|k| args[k].add(whole * steps[k])), steps, n - whole) }
         }
     };
 }
 
-level!(portable);
-#[cfg(target_arch = "x86_64")]
-level!(avx2, "avx2,fma");
-#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-level!(avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+#[cfg(feature = "avx512")]
+level!(
+    avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,fma",
+    16,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_add_ps,
+    _mm512_sub_ps,
+    _mm512_mul_ps,
+    _mm512_div_ps
+);
+level!(
+    avx2,
+    "avx2,fma",
+    8,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps,
+    _mm256_div_ps
+);
+
+/// The portable loops, and what is left of the others.
+mod rest {
+    use super::*;
+
+    pub(super) fn of(pair: Pair) -> PairLoop {
+        match pair {
+            Pair::MulAdd => mul_add,
+            Pair::MulSub => mul_sub,
+            Pair::SubFrom => sub_from,
+            Pair::MulMul => mul_mul,
+            Pair::MulDiv => mul_div,
+            Pair::AddMul => add_mul,
+            Pair::SubMul => sub_mul,
+        }
+    }
+
+    macro_rules! pair {
+        ($name:ident |$a:ident, $b:ident, $c:ident| $body:expr) => {
+            /// # Safety
+            /// As [`PairLoop`].
+            pub(super) unsafe fn $name(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize) {
+                for i in 0..n {
+                    // SAFETY: a loop is called with n elements, or at least one where the step is 0.
+                    unsafe {
+                        let [$a, $b, $c] = [0, 1, 2].map(|k: usize| *args[k].add(i * steps[k]));
+                        *dst.add(i) = $body;
+                    }
+                }
+            }
+        };
+    }
+
+    pair!(mul_add | a, b, c | a * b + c);
+    pair!(mul_sub | a, b, c | a * b - c);
+    pair!(sub_from | a, b, c | c - a * b);
+    pair!(mul_mul | a, b, c | a * b * c);
+    pair!(mul_div | a, b, c | a * b / c);
+    pair!(add_mul | a, b, c | (a + b) * c);
+    pair!(sub_mul | a, b, c | (a - b) * c);
+}
 
 /// The loop of a pair.
 pub(super) fn pair_loop(pair: Pair, level: Level) -> PairLoop {
     match level {
-        Level::Portable => portable::of(pair),
+        Level::Portable => rest::of(pair),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => avx2::of(pair),
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         Level::Avx512 => avx512::of(pair),
         #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-        _ => portable::of(pair),
+        _ => rest::of(pair),
     }
 }

@@ -143,11 +143,15 @@ impl<'a> Plan<'a> {
                 Source::Input(k) => {
                     let mut input = operand(self, k, operands.inputs[k].ptr, value);
                     let overwritten = self.outputs.iter().any(|out| {
-                        let written = match code.values[out.value].source {
-                            Source::Step(step) => step,
-                            _ => usize::MAX,
+                        let before = match code.values[out.value].source {
+                            // A pair reads an element before it writes it.
+                            Source::Step(step) if matches!(code.steps[step].op, Op::Pair(_)) => {
+                                info.last_use <= step
+                            }
+                            Source::Step(step) => info.last_use < step,
+                            _ => false,
                         };
-                        out.view.ptr == input.view.ptr && info.last_use >= written
+                        out.view.ptr == input.view.ptr && !before
                     });
                     if overwritten {
                         input.mode = Mode::Copied { cache: false };

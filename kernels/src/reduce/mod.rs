@@ -387,8 +387,13 @@ impl Run<'_> {
         let whole = LANES * columns;
         // SAFETY: all offsets are of elements of `lanes` or of a tile.
         unsafe {
-            for i in 0..used * columns {
-                std::ptr::copy_nonoverlapping(self.folds.identity.as_ptr(), lanes.add(i * size), size);
+            // What is filled so far is copied behind itself: a copy for each element would cost more than the sums.
+            std::ptr::copy_nonoverlapping(self.folds.identity.as_ptr(), lanes, size);
+            let (mut filled, all) = (size, used * columns * size);
+            while filled < all {
+                let more = filled.min(all - filled);
+                std::ptr::copy_nonoverlapping(lanes, lanes.add(filled), more);
+                filled += more;
             }
             let begin = job.block.start;
             self.each_tile(worker, job, room, |r, count, x| {

@@ -60,6 +60,10 @@ enum Bound {
 }
 
 impl Program {
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Compiles what `plan` needs.
     ///
     /// # Errors
