@@ -216,6 +216,50 @@ fn derivatives_of_normalizations() {
     );
 }
 
+/// In training, too: u and v after the step of the power iteration are constants of that forward pass (Miyato et al.
+/// 2018, section 2.1). So both derivatives are those of evaluation with these u and v, bit for bit; and those are
+/// compared with differences.
+#[track_caller]
+fn check_in_training<L: Weighted>(layer: SpectralNorm<L>, shape: &[usize])
+where
+    SpectralNorm<L>: Layer,
+{
+    fill(&layer);
+    for (vector, seed) in [(&layer.u, 3), (&layer.v, 4)] {
+        vector.set(ramp(vector.get().shape(), seed));
+    }
+    let before = numbers(&[layer.u.get(), layer.v.get()]);
+    let (x, weight) = (ramp(shape, 5), layer.layer.weight().get());
+    let derivatives = || {
+        let y = layer.forward(&x);
+        let first = grad(&(&y * ramp(y.shape(), 9)).sum(..), [&x, &weight]);
+        let sum = first.iter().enumerate().map(|(i, g)| (g * ramp(g.shape(), i)).sum(..));
+        let second = grad(&sum.reduce(|a, b| a + b).unwrap(), [&x, &weight]);
+        numbers(&[vec![y], first, second].concat())
+    };
+    let in_training = derivatives();
+    let after = numbers(&[layer.u.get(), layer.v.get()]);
+    assert!(before.iter().zip(&after).all(|(a, b)| a != b), "the forward pass took no step");
+    layer.set_training(false);
+    assert_eq!(derivatives(), in_training);
+    assert_eq!(numbers(&[layer.u.get(), layer.v.get()]), after);
+    let f = |inputs: &[Tensor]| {
+        layer.layer.weight().set(inputs[1].clone());
+        layer.forward(&inputs[0])
+    };
+    gradcheck(f, &[x.clone(), weight.clone()], GradcheckOptions::default()).unwrap();
+    gradgradcheck(f, &[x, weight], GradcheckOptions { tolerance: 1e-5, ..Default::default() }).unwrap();
+}
+
+#[test]
+fn derivatives_of_the_spectral_norm_in_training() {
+    let rng = &mut Rng::seed(1);
+    check_in_training(SpectralNorm::new(Linear::new(3, 2, rng), rng), &[2, 3]);
+    let o = ConvOptions::default();
+    check_in_training(SpectralNorm::new(Conv2d::new(1, 2, [2, 2], o, rng), rng), &[1, 1, 3, 3]);
+    check_in_training(SpectralNorm::new(ConvTranspose2d::new(2, 3, [1, 2], o, rng), rng), &[1, 2, 2, 2]);
+}
+
 #[test]
 fn derivatives_of_activations_in_a_row() {
     use Activation::*;

@@ -63,7 +63,12 @@ fn panels(lines: &[Map<String, Value>]) -> Vec<Panel> {
         panels.push(Panel { title: format!("training: {}", names.join(", ")), curves: steps, noisy: true });
     }
     for curve in epochs {
-        panels.push(Panel { title: format!("test: {}", curve.name), curves: vec![curve], noisy: false });
+        let (on, name) = match curve.name.split_once('_') {
+            Some(("valid", name)) => ("validation", name),
+            Some(("test", name)) => ("test", name),
+            _ => ("test", curve.name.as_str()),
+        };
+        panels.push(Panel { title: format!("{on}: {name}"), curves: vec![curve], noisy: false });
     }
     panels
 }
@@ -89,6 +94,15 @@ mod tests {
             .map(|p| p.curves.iter().map(|c| (c.name.as_str(), c.points.len())).collect::<Vec<_>>())
             .collect();
         assert_eq!(found, [vec![("loss", 12), ("kl", 12)], vec![("elbo", 3)], vec![("kl", 3)]]);
+        assert_eq!(panels[1].title, "test: elbo");
+        let named = |name: &str| {
+            let line = |step: u64| json!({"step": step, name: 0.5}).as_object().unwrap().clone();
+            let losses =
+                [1, 2, 3].map(|step| json!({"step": step, "loss": 1.5}).as_object().unwrap().clone());
+            super::panels(&[&losses[..], &[line(2), line(3)]].concat()).pop().unwrap().title
+        };
+        assert_eq!(named("valid_accuracy"), "validation: accuracy");
+        assert_eq!(named("test_loss"), "test: loss");
         assert!(super::panels(&[]).is_empty());
     }
 }

@@ -4,7 +4,7 @@ use crate::checkpoints::{self, Loaded, Position, Shapes};
 use crate::config::Draft;
 use crate::models::Model;
 use crate::output::note;
-use crate::progress::Progress;
+use crate::progress::{Progress, epochs};
 use crate::registry::{Setting, find};
 use crate::sets::Sets;
 use anyhow::{Context, Result, bail};
@@ -75,9 +75,9 @@ impl Features {
         config.run.batch = config.run.batch.min(count);
         config.run.epochs = (SEEN / count).clamp(1, 50) as u64;
         note(&format!(
-            "training a classifier of {} for its features, {} epochs, kept in {}",
+            "training a classifier of {} for its features, {}, kept in {}",
             sets.name,
-            config.run.epochs,
+            epochs(config.run.epochs),
             path.display()
         ));
         let (image, classes, seed) = (saved.image, sets.classes.len(), config.run.seed);

@@ -67,9 +67,9 @@ impl Progress {
     fn line(&mut self, step: u64, epoch: u64, figures: &[(String, f64)]) {
         self.last_line = Instant::now();
         if !self.quiet {
-            let measured = if figures.is_empty() { String::new() } else { format!("  {}", list(figures)) };
             let (steps, epochs) = (self.steps, self.epochs);
-            note(&format!("epoch {epoch}/{epochs}  step {step}/{steps}  {}{measured}", self.message(step)));
+            let told = format!("epoch {epoch}/{epochs}  step {step}/{steps}  {}", self.message(step));
+            note(&beside(&told, figures));
         }
     }
 
@@ -77,8 +77,11 @@ impl Progress {
     fn message(&self, step: u64) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
         let rate = (step - self.first_step) as f64 / seconds.max(1e-9);
-        let left = (self.steps - step) as f64 / rate.max(1e-9);
-        format!("{rate:.1} steps/s  {}  {} left", list(&self.smooth), clock(left))
+        let left = match self.steps - step {
+            0 => String::new(),
+            steps => format!("  {} left", clock(steps as f64 / rate.max(1e-9))),
+        };
+        format!("{rate:.1} steps/s  {}{left}", list(&self.smooth))
     }
 
     /// Takes the bar away, for what is printed next.
@@ -89,7 +92,22 @@ impl Progress {
     }
 }
 
-/// `name value` for each figure.
+/// `name value` for each figure; counts without decimals.
 pub fn list(figures: &[(impl AsRef<str>, f64)]) -> String {
-    figures.iter().map(|(name, v)| format!("{} {v:.4}", name.as_ref())).collect::<Vec<_>>().join("  ")
+    let one = |(name, v): &(_, f64)| {
+        let (name, decimals) = (AsRef::<str>::as_ref(name), if v.fract() == 0.0 { 0 } else { 4 });
+        format!("{name} {v:.decimals$}")
+    };
+    figures.iter().map(one).collect::<Vec<_>>().join("  ")
+}
+
+/// What is told of steps, then what was measured after them: both can call a figure by one name.
+pub fn beside(told: &str, measured: &[(String, f64)]) -> String {
+    let both = [told.trim().to_string(), list(measured)];
+    both.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  |  ")
+}
+
+/// `1 epoch`, `2 epochs`.
+pub fn epochs(count: u64) -> String {
+    format!("{count} epoch{}", if count == 1 { "" } else { "s" })
 }

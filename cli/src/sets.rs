@@ -5,7 +5,8 @@ use crate::config::RunOptions;
 use crate::data::{self, Data};
 use anyhow::{Context, Result, bail};
 use gradus::Tensor;
-use gradus::data::{Images, Loader, LoaderOptions, Pixels, Source, SplitMix64};
+use gradus::data::binarize::Sbin;
+use gradus::data::{Images, Loader, LoaderOptions, Pixels, Source, SplitMix64, Subset};
 use std::sync::Arc;
 
 /// Pictures judged at a time.
@@ -48,11 +49,12 @@ impl Sets {
 /// pictures do.
 pub fn spread(set: &dyn Source, count: usize) -> Result<Images> {
     let [c, h, w] = set.shape();
-    let (count, each) = (count.min(set.len()), c * h * w);
+    let places = places(set.len(), count);
+    let (count, each) = (places.len(), c * h * w);
     let mut pixels = vec![0; count * each];
     let mut labels = Vec::new();
-    for (i, picture) in pixels.chunks_exact_mut(each.max(1)).enumerate() {
-        labels.extend(set.read(i * set.len() / count, picture)?);
+    for (picture, &place) in pixels.chunks_exact_mut(each.max(1)).zip(&places) {
+        labels.extend(set.read(place as usize, picture)?);
     }
     let labels = (labels.len() == count && count > 0).then_some(labels);
     let most = labels.iter().flatten().max().map_or(0, |&l| l as usize + 1);
@@ -60,8 +62,20 @@ pub fn spread(set: &dyn Source, count: usize) -> Result<Images> {
     Ok(Images::new([count, c, h, w], pixels, labels, classes)?)
 }
 
-/// Goes through pictures in their order.
-pub fn in_order(set: Arc<dyn Source>, pixels: Pixels) -> Result<Loader> {
+/// `count` places evenly spread over 0..len, or all.
+fn places(len: usize, count: usize) -> Vec<u32> {
+    let count = count.min(len);
+    (0..count).map(|i| (i * len / count) as u32).collect()
+}
+
+/// Goes through the pictures of [`spread`], as a model wants them that is tested. Where it is tested on fixed bits, a
+/// picture has those of its place in the whole set, however many are looked at.
+pub fn judged(set: &Arc<dyn Source>, count: usize, pixels: Pixels) -> Result<Loader> {
+    let places = places(set.len(), count);
+    let (whole, pixels): (Arc<dyn Source>, _) = match pixels {
+        Pixels::Sbin { first_image } => (Arc::new(Sbin::new(set.clone(), first_image)), Pixels::Unit),
+        other => (set.clone(), other),
+    };
     let options = LoaderOptions {
         pixels,
         shuffle: false,
@@ -69,7 +83,7 @@ pub fn in_order(set: Arc<dyn Source>, pixels: Pixels) -> Result<Loader> {
         prefetch: 1,
         ..LoaderOptions::new(BATCH, 1)
     };
-    Ok(Loader::new(set, options)?)
+    Ok(Loader::new(Arc::new(Subset::new(whole, places)?), options)?)
 }
 
 /// Pictures from 0 to 1, `[n, c, h, w]`.
@@ -108,4 +122,24 @@ pub fn drawn(set: &dyn Source, count: usize, seed: u64) -> Result<Images> {
         set.read(index, picture)?;
     }
     Ok(Images::new([count, c, h, w], pixels, None, Vec::new())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gradus::data::Digits;
+
+    #[test]
+    fn a_part_has_the_bits_of_the_whole() {
+        let set: Arc<dyn Source> = Arc::new(Digits::new(1, 30));
+        let pixels = Pixels::Sbin { first_image: 7 };
+        let options = LoaderOptions { pixels, shuffle: false, ..LoaderOptions::new(30, 1) };
+        let whole = Loader::new(set.clone(), options).unwrap().next_batch().unwrap();
+        assert_eq!(judged(&set, 99, pixels).unwrap().next_batch().unwrap().pixels, whole.pixels);
+        let part = judged(&set, 10, pixels).unwrap().next_batch().unwrap();
+        let each = 28 * 28;
+        let expected: Vec<f32> =
+            whole.pixels.chunks(each).step_by(3).flat_map(|picture| picture.to_vec()).collect();
+        assert_eq!((part.shape, part.pixels), ([10, 1, 28, 28], expected));
+    }
 }

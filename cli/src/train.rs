@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::models::{self, Model};
 use crate::output::{clock, note, say, say_raw};
 use crate::picture::Pictures;
-use crate::progress::{Progress, list};
+use crate::progress::{Progress, beside, epochs, list};
 use crate::registry::{self, Kind, Setting};
 use crate::run_dir::{Existing, Metrics, RunDir, default_path};
 use crate::signals::Signals;
@@ -238,7 +238,8 @@ impl Session {
     fn announce(&self, steps: u64) {
         let run = &self.config.run;
         if self.step >= steps {
-            note(&format!("the run has done its {} epochs; --epochs {} goes on", run.epochs, run.epochs * 2));
+            let done = epochs(run.epochs);
+            note(&format!("the run has done its {done}; --epochs {} goes on", run.epochs * 2));
         }
         if self.quiet || self.step >= steps {
             return;
@@ -246,11 +247,11 @@ impl Session {
         let begun =
             if self.step > 0 { format!(", going on after step {}", self.step) } else { String::new() };
         note(&format!(
-            "training {} on {}: {} epochs, {steps} steps of {} pictures{begun}; tensors take {} MB\n\
+            "training {} on {}: {}, {steps} steps of {} pictures{begun}; tensors take {} MB\n\
              everything goes to {}; Ctrl-C saves and stops, --resume goes on",
             self.config.model,
             run.data,
-            run.epochs,
+            epochs(run.epochs),
             run.batch,
             self.memory.div_ceil(1_000_000),
             self.dir.path().display(),
@@ -456,9 +457,8 @@ impl Session {
             let columns = console::Term::stdout().size().1.into();
             say_raw(&format!("\n{}", pictures.preview(columns, std::env::var_os("NO_COLOR").is_none())));
         }
-        let (losses, measured) = (list(&self.losses), list(&self.measured));
-        let figures = format!("{losses}  {measured}");
-        say(&format!("{model}: {} steps in {}  {}", self.step, clock(seconds), figures.trim()));
+        let figures = beside(&list(&self.losses), &self.measured);
+        say(&format!("{model}: {} steps in {}  {figures}", self.step, clock(seconds)));
         if let Some((_, grid)) = &self.grid {
             say(&format!("pictures    {}", grid.display()));
         }

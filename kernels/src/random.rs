@@ -259,7 +259,7 @@ macro_rules! level {
 level!(portable, math::Portable);
 #[cfg(target_arch = "x86_64")]
 level!(avx2, math::Avx2, "avx2,fma");
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 level!(avx512, math::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
 /// Writes `n` draws of `kind` for the elements from `first` on to `dst`; `key` is the seed and the number of the draw.
@@ -281,9 +281,9 @@ pub(crate) unsafe fn fill(
             Level::Portable => portable(kind, dtype, key, first, dst, n),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2(kind, dtype, key, first, dst, n),
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Level::Avx512 => avx512(kind, dtype, key, first, dst, n),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
             _ => portable(kind, dtype, key, first, dst, n),
         }
     }

@@ -10,7 +10,7 @@ pub enum Level {
     Portable = 1,
     /// AVX2 and FMA: 256-bit vectors.
     Avx2 = 2,
-    /// AVX-512 F, BW, DQ and VL: 512-bit vectors.
+    /// AVX-512 F, BW, DQ and VL: 512-bit vectors. Without the feature `avx512` the kernels lack it, and it is never used.
     Avx512 = 3,
 }
 
@@ -35,10 +35,12 @@ pub fn detected() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        #[cfg(feature = "avx512")]
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
+        #[cfg(feature = "avx512")]
         if avx2 && avx512 {
             return Level::Avx512;
         }

@@ -199,7 +199,8 @@ impl Source for Folder {
         self.classes.clone()
     }
 
-    /// Of the names and lengths of the files, not their content.
+    /// Of the names and lengths of the files, not their content: that would be to read all of a set which may be
+    /// larger than memory, and a damaged picture could no longer be told from another set.
     fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

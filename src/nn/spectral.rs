@@ -22,7 +22,9 @@ pub trait Weighted {
 
 /// A layer with spectral normalization (Miyato et al. 2018, algorithm 1): it uses `W / σ(W)`, where `σ = uᵀ W v` is
 /// the largest singular value of the weight as a matrix `[outputs, rest]`. Each forward pass in training takes one
-/// step of the power iteration that `u` and `v` come from; gradients flow through `σ`, not through the iteration.
+/// step of the power iteration that `u` and `v` come from; gradients of any order flow through `σ`, not through the
+/// iteration: `u` and `v` are constants of the forward pass. `dσ/dW = u vᵀ` so is exact where the iteration has
+/// converged, and second derivatives leave out how the singular vectors turn with `W`.
 ///
 /// Names as PyTorch's `spectral_norm`: `weight_orig`, `weight_u`, `weight_v`, `bias`.
 ///

@@ -237,5 +237,9 @@ const MOST_WORDS: usize = 18;
 /// A number in few characters.
 fn brief(x: f64) -> String {
     let plain = x.to_string();
-    if plain.len() <= 8 { plain } else { format!("{x:.3e}") }
+    match x.abs() {
+        _ if plain.len() <= 8 => plain,
+        1e-2..1e6 => format!("{x:.4}"),
+        _ => format!("{x:.3e}"),
+    }
 }

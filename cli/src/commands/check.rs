@@ -18,7 +18,7 @@ Examples:
 #[derive(clap::Args)]
 pub struct Check {
     /// Only ops whose name, variant or family contains this
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     filter: String,
     /// Random cases of each row
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

@@ -11,7 +11,6 @@ use gradus::data::{Images, LoaderState};
 use gradus::metrics::{LinearProbe, SampleReport, parzen, parzen_widths, psnr, ssim};
 use gradus::{Rng, Tensor};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 pub const HELP: &str = "\
 What is measured depends on the model:
@@ -145,7 +144,7 @@ impl Subject<'_> {
 
     fn bound(&self, model: &dyn Model, report: &mut Report) -> Result<()> {
         let vae = model.vae().context("no likelihood")?;
-        let mut loader = sets::in_order(Arc::new(self.test.clone()), model.test_pixels())?;
+        let mut loader = sets::judged(&self.sets.test, self.args.count as usize, model.test_pixels())?;
         let bound = vae.bound(&mut loader)?;
         let mut figures = vec![
             ("elbo", bound.elbo()),

@@ -78,7 +78,10 @@ pub struct Interpolate {
 pub fn run(args: &Interpolate) -> Result<()> {
     let gif = args.out.with_extension("gif");
     if args.frames > 0 && gif == args.out {
-        bail!("--out {}: is the name of the GIF; the picture is a PNG", args.out.display());
+        bail!(
+            "--out {}: names the PNG; the GIF is written beside it with the ending .gif",
+            args.out.display()
+        );
     }
     let saved = checkpoints::open(&args.checkpoint)?;
     let mut model = saved.model()?;

@@ -35,7 +35,12 @@ pub struct Sample {
 pub fn run(args: &Sample) -> Result<()> {
     let saved = checkpoints::open(&args.checkpoint)?;
     let Some(pictures) = saved.model()?.pictures(args.count as usize, args.seed)? else {
-        bail!("{}: is of the model {}, which makes no pictures", saved.path.display(), saved.config.model);
+        let hint = match saved.model()?.encoder() {
+            Some(_) => " of its own; `gradus reconstruct` shows what it makes of others",
+            None => "",
+        };
+        let (path, model) = (saved.path.display(), &saved.config.model);
+        bail!("{path}: is of the model {model}, which makes no pictures{hint}");
     };
     let pictures = Pictures::new(&pictures)?;
     pictures.write_png(&args.out)?;

@@ -1,6 +1,6 @@
 //! `gradus train ae`.
 
-use super::layers::Nonlinearity;
+use super::layers::{self, Nonlinearity};
 use super::{Decoder, Encoder, Model};
 use crate::config::RunOptions;
 use crate::registry::{self, Kind, Preset, Setting};
@@ -101,14 +101,9 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<usize>,
-    /// Channels of convolutions that halve the picture, before the other layers
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conv: Option<Vec<usize>>,
-    /// Widths of the encoder's layers; the decoder has them in reverse
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hidden: Option<Vec<usize>>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    layers: layers::Flags,
     /// What follows the code
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,23 @@ use gradus::models::coder::Layers;
 use gradus::nn::Activation;
 use serde::{Deserialize, Serialize};
 
+/// The flags of layers that autoencoders have in common.
+#[derive(clap::Args, Serialize)]
+pub struct Flags {
+    /// Channels of convolutions that halve the picture, before the other layers
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conv: Option<Vec<usize>>,
+    /// Widths of the encoder's layers; the decoder has them in reverse
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<Vec<usize>>,
+    /// What follows them
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activation: Option<Nonlinearity>,
+}
+
 /// What follows a layer.
 #[derive(Clone, Copy, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]

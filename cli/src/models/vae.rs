@@ -1,6 +1,6 @@
 //! `gradus train vae`.
 
-use super::layers::Nonlinearity;
+use super::layers::{self, Nonlinearity};
 use super::{Decoder, Encoder, Model};
 use crate::config::RunOptions;
 use crate::registry::{self, Kind, Preset, Setting};
@@ -105,18 +105,9 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     latent: Option<usize>,
-    /// Channels of convolutions that halve the picture, before the other layers
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conv: Option<Vec<usize>>,
-    /// Widths of the encoder's layers; the decoder has them in reverse
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hidden: Option<Vec<usize>>,
-    /// What follows them
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    activation: Option<Nonlinearity>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    layers: layers::Flags,
     /// What the decoder says of pixels
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

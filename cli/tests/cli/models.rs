@@ -67,3 +67,54 @@ fn a_dcgan_trains_with_every_loss() {
     let batch = folder.run(&["train", "dcgan", "--penalty", "gradient", "--out", "batch"]);
     fails(&batch, 1, &["normalization by layer"]);
 }
+
+/// Starts a run and gives, in bytes, the tensor memory that it announces before it trains, and the most that its process
+/// had until it ended.
+#[cfg(target_os = "linux")]
+fn announced_and_measured(folder: &Folder, args: &[&str]) -> (f64, f64) {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let mut run = folder.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (status, mut most) = (format!("/proc/{}/status", run.id()), 0.0);
+    let text = BufReader::new(run.stderr.take().unwrap());
+    let reader = std::thread::spawn(move || text.lines().map(|l| l.unwrap() + "\n").collect::<String>());
+    while run.try_wait().unwrap().is_none() {
+        let high = fs::read_to_string(&status).unwrap_or_default();
+        let high =
+            high.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        most = high.map_or(most, |kb: f64| kb * 1024.0);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let text = reader.join().unwrap();
+    let announced =
+        text.split("tensors take ").nth(1).and_then(|rest| rest.split(" MB").next()?.parse().ok());
+    (announced.map_or_else(|| panic!("{text}"), |mb: f64| mb * 1e6), most)
+}
+
+/// What is announced is within twice of what the process then takes beyond what a process that trains next to nothing
+/// does.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_memory_of_a_run_is_announced() {
+    let folder = Folder::new();
+    let common = ["--data", "digits:640", "--epochs", "1"];
+    let (_, least) = announced_and_measured(
+        &folder,
+        &[&["train", "gan", "--hidden", "4", "--batch", "8", "--out", "least"], &common[..]].concat(),
+    );
+    let models: [&[&str]; 4] = [
+        &["gan", "--hidden", "1024,1024", "--batch", "128"],
+        &["dcgan", "--batch", "64"],
+        &["ae", "--hidden", "1500,1000", "--batch", "128"],
+        &["vae", "--hidden", "1500,1000", "--batch", "128"],
+    ];
+    for model in models {
+        let args = [&["train"], model, &common, &["--out", model[0]]].concat();
+        let (announced, most) = announced_and_measured(&folder, &args);
+        let measured = most - least;
+        println!("{model:?}: {announced} announced, {measured} measured");
+        assert!(announced > 30e6, "{model:?}: {announced} bytes are too few to be told from the rest");
+        let ratio = measured / announced;
+        assert!((0.5..=2.0).contains(&ratio), "{model:?}: {announced} bytes announced, {measured} taken");
+    }
+}

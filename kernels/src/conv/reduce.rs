@@ -80,7 +80,7 @@ macro_rules! has_reduce {
         impl HasReduce for $t {
             fn reduce(level: Level) -> &'static [[Reduce<$t>; 2]] {
                 match level {
-                    #[cfg(target_arch = "x86_64")]
+                    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
                     Level::Avx512 => table!(avx512::$module::tile; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => table!(avx2::$module::tile; 1 2 3 4 5 6),
@@ -217,7 +217,7 @@ macro_rules! tile {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 mod avx512 {
     pub mod single {
         tile!(

@@ -199,7 +199,7 @@ unsafe fn gather_chunks<T: Float, const CHUNK: usize>(
 /// The kernels of `level` for f32.
 pub fn for_f32(level: Level) -> &'static Kernels<f32> {
     match level {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         Level::Avx512 => &super::avx512::F32,
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => &super::avx2::F32,
@@ -210,7 +210,7 @@ pub fn for_f32(level: Level) -> &'static Kernels<f32> {
 /// The kernels of `level` for f64.
 pub fn for_f64(level: Level) -> &'static Kernels<f64> {
     match level {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         Level::Avx512 => &super::avx512::F64,
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => &super::avx2::F64,

@@ -4,9 +4,11 @@
 //! a function with the level's `#[target_feature]`, where the compiler turns it into full-width vector code. No
 //! multiply and add of two instructions ever meet in one loop, so none can be contracted.
 
-use crate::math::{Arch, Portable};
 #[cfg(target_arch = "x86_64")]
-use crate::math::{Avx2, Avx512};
+use crate::math::Avx2;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+use crate::math::Avx512;
+use crate::math::{Arch, Portable};
 use crate::simd::Level;
 
 /// A compiled loop: `dst[i] = f(a[i], b[i], c[i])` for `i < n`, on the types it was chosen for.
@@ -142,7 +144,7 @@ macro_rules! level {
 level!(portable, Portable);
 #[cfg(target_arch = "x86_64")]
 level!(avx2, Avx2, "avx2,fma");
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 level!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
 /// The path of a loop at `$level`.
@@ -152,9 +154,9 @@ macro_rules! at_level {
             Level::Portable => portable::$($path)*,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::$($path)*,
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Level::Avx512 => avx512::$($path)*,
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
             _ => portable::$($path)*,
         }
     };
@@ -162,7 +164,7 @@ macro_rules! at_level {
 
 /// Element types, and whether their loops are worth compiling for every level. Integers and bools are labels and
 /// masks: what the portable loops do with them is enough, and gives the same bits.
-pub(super) trait Lane: Copy {
+pub(crate) trait Lane: Copy {
     const EVERY_LEVEL: bool;
 }
 

@@ -19,6 +19,7 @@ use crate::program::Program;
 use crate::{MAX_RANK, RawView, contiguous, par, simd};
 use check::check;
 pub(crate) use compile::Code;
+pub(crate) use loops::Lane;
 pub use slices::{Slice, SliceMut};
 use space::{Grid, Space};
 use tile::{Operands, Plan, Worker};
@@ -176,7 +177,7 @@ impl Kernel {
         let all = views.map(|view| &view.strides).chain([row_major]);
         let mut order: Vec<usize> = (0..size.len()).collect();
         if let Some(out) = operands.outputs.first() {
-            order.sort_by_key(|&axis| std::cmp::Reverse(out.strides[axis].unsigned_abs()));
+            order.sort_unstable_by_key(|&axis| (std::cmp::Reverse(out.strides[axis].unsigned_abs()), axis));
         }
         let permuted = |strides: &[isize; MAX_RANK]| {
             let mut to = [0; MAX_RANK];

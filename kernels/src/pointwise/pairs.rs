@@ -99,6 +99,7 @@ macro_rules! level {
     };
 }
 
+#[cfg(feature = "avx512")]
 level!(
     avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,fma",
@@ -169,9 +170,9 @@ pub(super) fn pair_loop(pair: Pair, level: Level) -> PairLoop {
         Level::Portable => rest::of(pair),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => avx2::of(pair),
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         Level::Avx512 => avx512::of(pair),
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
         _ => rest::of(pair),
     }
 }

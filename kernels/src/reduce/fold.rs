@@ -2,6 +2,7 @@
 
 use super::{LANES, Reduction};
 use crate::DType;
+use crate::pointwise::Lane;
 use crate::simd::Level;
 
 /// The loops of one reduction of one type. Positions that beat all before are kept beside the values for ArgMax and
@@ -283,21 +284,24 @@ macro_rules! level {
 level!(portable);
 #[cfg(target_arch = "x86_64")]
 level!(avx2, "avx2,fma");
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 level!(avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
-fn of<T: Copy, F: Fold<T>>(level: Level) -> Folds {
+/// The loops of a reduction of elements of type `T`. Those of integers and bools, which are labels and masks, are portable
+/// at every level, as in `pointwise`.
+fn of<T: Lane, F: Fold<T>>(level: Level) -> Folds {
     let mut identity = [0; 8];
     assert!(size_of::<T>() <= identity.len());
     // SAFETY: the array has room for one element; the write is unaligned.
     unsafe { identity.as_mut_ptr().cast::<T>().write_unaligned(F::IDENTITY) };
+    let level = if T::EVERY_LEVEL { level } else { Level::Portable };
     match level {
         Level::Portable => portable::folds::<T, F>(identity),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => avx2::folds::<T, F>(identity),
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         Level::Avx512 => avx512::folds::<T, F>(identity),
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
         _ => portable::folds::<T, F>(identity),
     }
 }
