@@ -103,7 +103,7 @@ pub struct Flags {
     code: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
-    layers: layers::Flags,
+    layers: layers::LayerFlags,
     /// What follows the code
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

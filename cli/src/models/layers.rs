@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The flags of layers that autoencoders have in common.
 #[derive(clap::Args, Serialize)]
-pub struct Flags {
+pub struct LayerFlags {
     /// Channels of convolutions that halve the picture, before the other layers
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]

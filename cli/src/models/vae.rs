@@ -107,7 +107,7 @@ pub struct Flags {
     latent: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
-    layers: layers::Flags,
+    layers: layers::LayerFlags,
     /// What the decoder says of pixels
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -64,7 +64,9 @@ fn what_cannot_be_measured_is_said() {
     let folder = Folder::new();
     fails(&folder.run(&["bench", "--filter", "nothing has this name"]), 1, &["nothing has this name"]);
     fails(&folder.run(&["bench", "--suite", "gemm", "--filter", "xyz", "--json"]), 1, &["xyz"]);
-    fails(&folder.run(&["bench", "--device", "gpu"]), 1, &["gpu"]);
+    let elsewhere =
+        folder.command(&["bench", "--device", "gpu"]).env("GRADUS_ADAPTER", "no such card").output();
+    fails(&elsewhere.unwrap(), 1, &["no such card"]);
     fails(&folder.run(&["bench", "--budget", "0"]), 2, &["0.001"]);
     fails(&folder.run(&["bench", "--suite", "gemm", "--kernel", "gemm"]), 2, &["--suite"]);
 }
