@@ -3,6 +3,7 @@
 use gradus::nn::Param;
 use gradus::optim::Adam;
 use gradus::{Tensor, grad, memory_stats, reset_peak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Memory is counted for the whole process: tests take turns.
@@ -103,4 +104,37 @@ fn a_step_that_fails_leaves_everything() {
     let after: Vec<Vec<f32>> = opt.state().1.iter().map(|(_, x)| x.to_vec().unwrap()).collect();
     assert_eq!(after, state);
     opt.step(&p.get().square().sum(..)).unwrap();
+}
+
+/// Threads of the pool must not wait for a step, which may need them; all others see the parameter before or after.
+#[test]
+fn a_parameter_can_be_read_during_its_steps() {
+    let _turn = turn();
+    let (p, mut opt) = parameter();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                let x = p.get().to_vec::<f32>().unwrap();
+                assert!(x.iter().all(|v| *v == x[0]), "half of a step");
+            }
+        });
+        scope.spawn(|| {
+            rayon::scope(|pool| {
+                pool.spawn(|_| {
+                    while !stop.load(Relaxed) {
+                        match p.get().to_vec::<f32>() {
+                            Ok(x) => assert!(x.iter().all(|v| *v == x[0]), "half of a step"),
+                            Err(e) => assert!(e.to_string().contains("a step of an optimizer"), "{e}"),
+                        }
+                    }
+                });
+            });
+        });
+        for _ in 0..200 {
+            let loss = p.get().square().sum(..);
+            opt.step(&loss).unwrap();
+        }
+        stop.store(true, Relaxed);
+    });
 }

@@ -99,6 +99,15 @@ mod awake {
     }
 }
 
+/// Whether the calling thread belongs to the pool. Such a thread must not wait for an evaluation, which may itself be
+/// waiting for what this thread has begun.
+pub fn is_worker() -> bool {
+    #[cfg(feature = "parallel")]
+    return rayon::current_thread_index().is_some();
+    #[cfg(not(feature = "parallel"))]
+    false
+}
+
 /// How many threads [`for_each`] may use. For choosing a grain only: no result may depend on it.
 pub fn threads() -> usize {
     #[cfg(feature = "parallel")]

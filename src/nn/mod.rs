@@ -35,7 +35,7 @@ pub use spectral::{SpectralNorm, Weighted};
 
 use crate::rng::Rng;
 use crate::tensor::Tensor;
-use gradus_kernels::DType;
+use gradus_kernels::{DType, par};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
@@ -48,6 +48,8 @@ pub struct Param(Arc<Place>);
 
 struct Place {
     value: RwLock<Tensor>,
+    /// Closed while an optimizer changes the value where it lies.
+    gate: RwLock<()>,
     trainable: bool,
 }
 
@@ -59,16 +61,26 @@ thread_local! {
 impl Param {
     /// A parameter: something optimizers change.
     pub fn new(value: Tensor) -> Param {
-        Param(Arc::new(Place { value: RwLock::new(value), trainable: true }))
+        Param::with(value, true)
     }
 
     /// A buffer: saved with the module, but not changed by optimizers.
     pub fn buffer(value: Tensor) -> Param {
-        Param(Arc::new(Place { value: RwLock::new(value), trainable: false }))
+        Param::with(value, false)
     }
 
-    /// The tensor held now.
+    fn with(value: Tensor, trainable: bool) -> Param {
+        Param(Arc::new(Place { value: RwLock::new(value), gate: RwLock::new(()), trainable }))
+    }
+
+    /// The tensor held now; while a step on another thread changes it, the one after that. A thread of rayon's pool does
+    /// not wait for that (the step may need the thread), and finds that what it got cannot be read.
     pub fn get(&self) -> Tensor {
+        let _open = (!par::is_worker()).then(|| self.0.gate.read());
+        self.peek()
+    }
+
+    fn peek(&self) -> Tensor {
         self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -88,9 +100,10 @@ impl Param {
         });
     }
 
-    /// The place itself: whoever else wants the tensor waits. None while others look at it.
-    pub(crate) fn lock(&self) -> Option<RwLockWriteGuard<'_, Tensor>> {
-        self.0.value.try_write().ok()
+    /// The tensor to be changed where it lies, for which the gate is closed; None while others look at it.
+    pub(crate) fn close(&self) -> Option<(RwLockWriteGuard<'_, ()>, Tensor)> {
+        let gate = self.0.gate.try_write().ok()?;
+        Some((gate, self.peek()))
     }
 
     /// Whether optimizers change it.

@@ -187,16 +187,13 @@ impl<R: Rule> Optimizer<R> {
 
     /// Evaluates `roots` and puts new parameters and slots in the places of the old ones, whose memory they may take over.
     fn replace(&mut self, updates: Vec<(usize, Tensor, Vec<Tensor>)>, roots: &[Tensor]) -> Result<()> {
-        let places: Vec<_> = updates.iter().map(|(i, ..)| self.params[*i].1.lock()).collect();
-        let old_params = places.iter().flatten().map(|place| Tensor::clone(place));
+        let closed = updates.iter().filter_map(|(i, ..)| self.params[*i].1.close());
+        let (_gates, old_params): (Vec<_>, Vec<Tensor>) = closed.unzip();
         let old_slots = updates.iter().flat_map(|(i, ..)| self.slots[*i].iter().cloned());
-        let old: Vec<Tensor> = old_params.chain(old_slots).collect();
+        let old: Vec<Tensor> = old_params.into_iter().chain(old_slots).collect();
         exec::eval_step(roots, &old)?;
-        for ((i, new, slots), place) in updates.into_iter().zip(places) {
-            match place {
-                Some(mut place) => *place = new.fresh(),
-                None => self.params[i].1.set(new.fresh()),
-            }
+        for (i, new, slots) in updates {
+            self.params[i].1.set(new.fresh());
             self.slots[i] = slots.iter().map(Tensor::fresh).collect();
         }
         Ok(())
