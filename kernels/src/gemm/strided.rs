@@ -3,6 +3,7 @@
 use super::kernel::Kernels;
 use super::loops::{Left, Right, Target};
 use super::{Block, Epilogue, Float, SharedMut};
+use crate::simd::prefetch;
 use std::ops::Range;
 
 /// A matrix at any strides, on either side of the product.
@@ -71,17 +72,6 @@ pub struct Contiguous<'a, T> {
     pub batch: usize,
     /// The epilogue.
     pub epilogue: Epilogue<'a>,
-}
-
-/// Fetches a cache line; any address will do.
-fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction, and it touches nothing.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }
 
 /// A contiguous product that the loops see transposed: its rows are their columns.

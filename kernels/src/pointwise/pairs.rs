@@ -48,6 +48,23 @@ pub(super) const LANES: usize = 16;
 /// [`LANES`] times; `dst` overlaps none, or is one exactly.
 pub(super) type PairLoop = unsafe fn(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize);
 
+/// The loop of a pair, among those of a module.
+macro_rules! by_pair {
+    () => {
+        pub(super) fn of(pair: Pair) -> PairLoop {
+            match pair {
+                Pair::MulAdd => mul_add,
+                Pair::MulSub => mul_sub,
+                Pair::SubFrom => sub_from,
+                Pair::MulMul => mul_mul,
+                Pair::MulDiv => mul_div,
+                Pair::AddMul => add_mul,
+                Pair::SubMul => sub_mul,
+            }
+        }
+    };
+}
+
 /// The loops of one level, out of its vectors of `$lanes` numbers. Written with the vectors themselves: steps that are
 /// known only at run time keep a compiler from finding them.
 macro_rules! level {
@@ -58,28 +75,18 @@ macro_rules! level {
             use super::*;
             use std::arch::x86_64::*;
 
-            pub(super) fn of(pair: Pair) -> PairLoop {
-                match pair {
-                    Pair::MulAdd => mul_add,
-                    Pair::MulSub => mul_sub,
-                    Pair::SubFrom => sub_from,
-                    Pair::MulMul => mul_mul,
-                    Pair::MulDiv => mul_div,
-                    Pair::AddMul => add_mul,
-                    Pair::SubMul => sub_mul,
-                }
-            }
+            by_pair!();
 
-            level!(@pair mul_add $module $features $lanes $load $store |a, b, c| $add($mul(a, b), c));
-            level!(@pair mul_sub $module $features $lanes $load $store |a, b, c| $sub($mul(a, b), c));
-            level!(@pair sub_from $module $features $lanes $load $store |a, b, c| $sub(c, $mul(a, b)));
-            level!(@pair mul_mul $module $features $lanes $load $store |a, b, c| $mul($mul(a, b), c));
-            level!(@pair mul_div $module $features $lanes $load $store |a, b, c| $div($mul(a, b), c));
-            level!(@pair add_mul $module $features $lanes $load $store |a, b, c| $mul($add(a, b), c));
-            level!(@pair sub_mul $module $features $lanes $load $store |a, b, c| $mul($sub(a, b), c));
+            level!(@pair mul_add $features $lanes $load $store |a, b, c| $add($mul(a, b), c));
+            level!(@pair mul_sub $features $lanes $load $store |a, b, c| $sub($mul(a, b), c));
+            level!(@pair sub_from $features $lanes $load $store |a, b, c| $sub(c, $mul(a, b)));
+            level!(@pair mul_mul $features $lanes $load $store |a, b, c| $mul($mul(a, b), c));
+            level!(@pair mul_div $features $lanes $load $store |a, b, c| $div($mul(a, b), c));
+            level!(@pair add_mul $features $lanes $load $store |a, b, c| $mul($add(a, b), c));
+            level!(@pair sub_mul $features $lanes $load $store |a, b, c| $mul($sub(a, b), c));
         }
     };
-    (@pair $name:ident $module:ident $features:literal $lanes:literal $load:ident $store:ident
+    (@pair $name:ident $features:literal $lanes:literal $load:ident $store:ident
      |$a:ident, $b:ident, $c:ident| $body:expr) => {
         /// # Safety
         /// As [`PairLoop`]; the machine has the level's features.
@@ -127,17 +134,7 @@ level!(
 mod rest {
     use super::*;
 
-    pub(super) fn of(pair: Pair) -> PairLoop {
-        match pair {
-            Pair::MulAdd => mul_add,
-            Pair::MulSub => mul_sub,
-            Pair::SubFrom => sub_from,
-            Pair::MulMul => mul_mul,
-            Pair::MulDiv => mul_div,
-            Pair::AddMul => add_mul,
-            Pair::SubMul => sub_mul,
-        }
-    }
+    by_pair!();
 
     macro_rules! pair {
         ($name:ident |$a:ident, $b:ident, $c:ident| $body:expr) => {

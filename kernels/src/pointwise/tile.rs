@@ -9,7 +9,7 @@ use super::pairs::{LANES, PairLoop, pair_loop};
 use super::space::Space;
 use super::table;
 use crate::program::Random;
-use crate::simd::Level;
+use crate::simd::{Level, prefetch};
 use crate::{DType, MAX_RANK, RawView, random};
 
 /// How a tile gets at an operand.
@@ -510,18 +510,6 @@ impl<'a> Worker<'a> {
             f(row * size[inner], index, strides[inner], size[inner]);
         }
     }
-}
-
-/// Asks for the cache line at `at`, which need not be readable.
-#[inline(always)]
-fn prefetch(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program could see, and every x86-64 has it.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }
 
 fn address(operand: &Operand, start: &[usize; MAX_RANK], rank: usize) -> *mut u8 {
