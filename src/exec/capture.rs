@@ -55,7 +55,9 @@ pub(crate) struct Capture {
     pub wanted: Vec<u8>,
     /// How often each node is an input of another.
     pub uses: Vec<usize>,
-    /// Whether each node is a leaf to be written over, or depends on one.
+    /// For each node, how many of the spent handles are its own: none but of leaves.
+    pub spent: Vec<usize>,
+    /// Whether each node is spent, or depends on one that is.
     pub depends: Vec<bool>,
     pub key: Vec<u64>,
     /// Where in `key` each node's words start; its inputs are the last of them.
@@ -83,14 +85,19 @@ impl Capture {
             param_of: vec![[0; 2]; found.len()],
             wanted: vec![0; found.len()],
             uses: Vec::new(),
+            spent: vec![0; found.len()],
             depends: vec![false; found.len()],
             key: Vec::with_capacity(found.len() * 8),
             key_at: Vec::with_capacity(found.len() + 1),
         };
+        let mut given: IdMap<usize> = IdMap::default();
+        spent.iter().for_each(|x| *given.entry(x.id()).or_default() += 1);
         let mut uses = vec![0usize; found.len()];
         let mut param_index: IdMap<u32> = IdMap::default();
         for (i, (tensor, inputs, value)) in found.iter().enumerate() {
-            capture.depends[i] = value.is_some() && spent.iter().any(|x| x.id() == tensor.id());
+            let own = || given.get(&tensor.id()).copied().unwrap_or(0);
+            capture.spent[i] = value.as_ref().map_or(0, |_| own());
+            capture.depends[i] = capture.spent[i] > 0;
             let inputs: Vec<u32> = inputs.as_slice().iter().map(|x| position[&x.id()]).collect();
             for &x in &inputs {
                 uses[x as usize] += 1;

@@ -89,7 +89,7 @@ fn eval_together(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<()> {
     record::record(&capture);
     STATS.planning_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
     let begin = Instant::now();
-    let spent = Spent::take(&capture, spent, &ready);
+    let spent = Spent::take(&capture, &ready);
     let result = run(&ready, &capture, &spent.leaves, guarded());
     STATS.running_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);
     match result {

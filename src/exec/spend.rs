@@ -5,7 +5,6 @@ use super::cache::Ready;
 use super::capture::{Capture, Role};
 use super::{Value, guarded};
 use crate::ops::Op;
-use crate::tensor::Tensor;
 
 /// What is over with a step: nodes to lose their history, and leaves whose values were taken, which they get back unless
 /// the step succeeds.
@@ -18,14 +17,14 @@ pub(super) struct Spent<'a> {
 }
 
 impl<'a> Spent<'a> {
-    /// Takes the values of those leaves among `given` that nothing can need after the run of a plan.
+    /// Takes the values of those spent leaves of a capture that nothing can need after the run of a plan.
     ///
-    /// A leaf is needed where anyone has a handle on it besides its owner and `given`, or where a node above it belongs to an expression
-    /// outside the capture. What is taken is gone for everyone: whoever should come upon the leaf all the same gets an
-    /// error, never numbers that are half written over.
-    pub fn take(capture: &'a Capture, given: &[Tensor], ready: &Ready) -> Spent<'a> {
+    /// A leaf is needed where anyone has a handle on it besides its owner and those that are spent, or where a node above
+    /// it belongs to an expression outside the capture. What is taken is gone for everyone: whoever should come upon the
+    /// leaf all the same gets an error, never numbers that are half written over.
+    pub fn take(capture: &'a Capture, ready: &Ready) -> Spent<'a> {
         let mut spent = Spent { capture, leaves: Vec::new(), taken: Vec::new(), past: Vec::new() };
-        if given.is_empty() {
+        if !capture.depends.contains(&true) {
             return spent;
         }
         let needed = spent.look(ready);
@@ -38,9 +37,8 @@ impl<'a> Spent<'a> {
             capture.nodes.iter().enumerate().filter(|(i, _)| capture.depends[*i] && !needed[*i])
         {
             let (Role::Leaf(leaf), Op::Leaf) = (captured.role, &captured.tensor.node().op) else { continue };
-            let mine = given.iter().filter(|x| x.id() == captured.tensor.id()).count();
             // The owner has one more, the capture one, and each user in the graph.
-            if captured.tensor.handles() != mine + 2 + capture.uses[i] {
+            if captured.tensor.handles() != capture.spent[i] + 2 + capture.uses[i] {
                 continue;
             }
             let Some(value) = captured.tensor.node().take_value() else { continue };
