@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 /// Bytes of a cache line, on which buffers start.
 const LINE: usize = 64;
 /// From this size on, a buffer is made of huge pages: it is read again and again, in long strides.
-const LARGE: usize = huge::PAGE / 4;
+const LARGE: usize = huge::PAGE / 2;
 
 thread_local! {
     static KEPT: Cell<Vec<Buffer>> = const { Cell::new(Vec::new()) };
