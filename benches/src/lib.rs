@@ -6,6 +6,8 @@
 //! * [`cases`]: the kernels alone, on slices, each with its naive version.
 //! * [`machine`]: what the processor can do at most, by which the others are judged.
 //! * [`timing`]: samples of a call, and their median.
+//!
+//! The program `gradus-process` takes some training steps and does nothing else, for measuring a whole process.
 
 pub mod cases;
 pub mod host;

@@ -13,13 +13,10 @@ mod suite;
 mod table;
 
 use crate::failure::Failure;
-use crate::output::say;
 use crate::signals::Signals;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use gradus::Rng;
 use gradus::kernels::{par, simd};
-use gradus_bench::steps::WORKLOADS;
 
 /// What `gradus bench --help` ends with.
 pub const HELP: &str = "\
@@ -35,16 +32,12 @@ three calls and 0.1 s first, then samples of at least 2 ms for --budget seconds;
 With --device gpu, calls are timed as with --suite, several of them from one wait for the device to the next. Of whole
 steps, the time of the host's thread is shown, too: what building, planning, recording and submitting cost it.
 
-With the environment variables PEER_PROC=NAME and PEER_STEPS=N it runs N steps of the training workload NAME, prints
-FIRST_STEP after the first and exits: for measuring a whole process from outside.
-
 Examples:
   gradus bench --quick
   gradus bench --kernel gemm,conv --threads 2
   gradus bench --kernel gemm --filter 1024 --json > gemm.jsonl
   gradus bench --device gpu --kernel step --filter mlpgan
-  gradus bench --suite train --threads 2 --budget 0.6 --json
-  PEER_PROC=vae PEER_STEPS=50 gradus bench";
+  gradus bench --suite train --threads 2 --budget 0.6 --json";
 
 /// What can be measured as a ladder.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -123,9 +116,6 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Measures what the flags say.
 pub fn run(args: &Bench) -> Result<()> {
-    if let Ok(name) = std::env::var("PEER_PROC") {
-        return process(&name);
-    }
     console::set_colors_enabled(table::colours());
     let signals = Signals::listen()?;
     let level = simd::level();
@@ -148,27 +138,4 @@ pub fn run(args: &Bench) -> Result<()> {
 /// How many threads to use at most.
 fn threads(args: &Bench) -> usize {
     args.threads.map_or(par::threads(), usize::from)
-}
-
-/// Some steps of a training workload and nothing else, on the pool that the environment asks for.
-fn process(name: &str) -> Result<()> {
-    let Some(workload) = WORKLOADS.iter().find(|w| w.name == name) else {
-        let names: Vec<&str> = WORKLOADS.iter().map(|w| w.name).collect();
-        bail!("PEER_PROC={name}: there is no such training workload; there are {}", names.join(", "));
-    };
-    let steps = match std::env::var("PEER_STEPS") {
-        Err(_) => 50,
-        Ok(text) => match text.parse::<u32>() {
-            Ok(n) if n > 0 => n,
-            _ => bail!("PEER_STEPS={text}: must be a number of steps, 1 at least"),
-        },
-    };
-    let mut step = (workload.build)(&mut Rng::seed(0));
-    for i in 0..steps {
-        step()?;
-        if i == 0 {
-            say("FIRST_STEP");
-        }
-    }
-    Ok(())
 }

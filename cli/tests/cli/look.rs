@@ -49,17 +49,6 @@ fn suites_print_the_lines_that_other_libraries_are_compared_by() {
 }
 
 #[test]
-fn a_whole_process_says_when_its_first_step_is_done() {
-    let folder = Folder::new();
-    let run = |name: &str, steps: &str| {
-        folder.command(&["bench"]).env("PEER_PROC", name).env("PEER_STEPS", steps).output().unwrap()
-    };
-    assert_eq!(stdout(&ok(run("vae", "2"))), "FIRST_STEP\n");
-    fails(&run("vea", "2"), 1, &["vea", "mlpgan", "vae"]);
-    fails(&run("vae", "none"), 1, &["PEER_STEPS"]);
-}
-
-#[test]
 fn what_cannot_be_measured_is_said() {
     let folder = Folder::new();
     fails(&folder.run(&["bench", "--filter", "nothing has this name"]), 1, &["nothing has this name"]);

@@ -18,6 +18,9 @@ macro_rules! kernels {
         use crate::gemm::x86::each;
 
         const LANES: usize = $lanes;
+        /// Steps of k in one turn of the loop: two where it fetches ahead at every second, but with narrow vectors, of which
+        /// there are more loops, their code would be too large.
+        const UNROLL: usize = if size_of::<Vector>() < 64 { 1 } else { 2 };
 
         /// See [`crate::gemm::kernel::Tile`].
         #[target_feature(enable = $features)]
@@ -85,12 +88,14 @@ macro_rules! kernels {
             // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each of the k steps, and
             // for 2 vectors a step of the packed panel.
             unsafe {
-                for p in (0..step.k).step_by(2) {
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_offset(apart).cast());
-                    ahead = ahead.wrapping_offset(step.ahead_step);
+                for p in (0..step.k).step_by(UNROLL) {
+                    if p % 2 == 0 {
+                        _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_offset(apart).cast());
+                        ahead = ahead.wrapping_offset(step.ahead_step);
+                    }
                     each!(half in [0 1] {
-                        if half == 0 || p + 1 < step.k {
+                        if half == 0 || (half < UNROLL && p + half < step.k) {
                             let mut x = [zero(); VECS];
                             for v in 0..VECS {
                                 let at = b.add(v * LANES);
