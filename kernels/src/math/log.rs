@@ -49,5 +49,5 @@ pub fn log1p<A: Arch, T: Real>(x: T) -> T {
 #[inline(always)]
 pub fn softplus<A: Arch, T: Real>(x: T) -> T {
     let positive = if x > T::of(0.0) { x } else { T::of(0.0) };
-    positive + log1p::<A, T>(exp::<A, T>(-x.abs()))
+    positive + exp::<A, T>(-x.abs()).log1p_fraction::<A>()
 }

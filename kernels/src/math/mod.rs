@@ -104,6 +104,8 @@ pub trait Real:
     fn split(self) -> (Self, Self);
     /// `1 - erf(x)` as a positive number for `1 <= x`.
     fn erfc_tail<A: Arch>(self) -> Self;
+    /// `log(1 + x)` for `0 <= x <= 1`.
+    fn log1p_fraction<A: Arch>(self) -> Self;
 }
 
 macro_rules! bits {
@@ -196,6 +198,27 @@ impl Real for f32 {
         let x = if self > 4.0 { 4.0 } else { self };
         exp::<A, f32>(-polynomial::<A, f32>(x, &Q))
     }
+
+    /// `log(1 + f) + log c` with `1 + x = (1 + f) c`, where c is 1 or 1.5, and a polynomial for `(log(1 + f) - f) / f^2` on
+    /// -1/15 to 0.4: neither a quotient nor an exponent. Error 1.1 ulp.
+    #[inline(always)]
+    fn log1p_fraction<A: Arch>(self) -> f32 {
+        const Q: [f32; 7] = [
+            -5.000_002e-1,
+            3.333_369_3e-1,
+            -2.499_872_9e-1,
+            1.991_668_8e-1,
+            -1.587_120_7e-1,
+            1.077_024_64e-1,
+            -4.191_709e-2,
+        ];
+        // The logarithm of 1.5 in two parts.
+        const LOG: [f32; 2] = [4.054_651e-1, 1.187_288_9e-8];
+        let large = self > 0.4;
+        let f = if large { (self - 0.5) * (2.0 / 3.0) } else { self };
+        let [high, low] = if large { LOG } else { [0.0; 2] };
+        high + (f + mul_add::<A, f32>(f * f, polynomial::<A, f32>(f, &Q), low))
+    }
 }
 
 impl Real for f64 {
@@ -282,6 +305,11 @@ impl Real for f64 {
         ];
         let x = if self > 6.0 { 6.0 } else { self };
         exp::<A, f64>(-(x * x)) * polynomial::<A, f64>((x - 4.0) / (x + 4.0), &SCALED)
+    }
+
+    #[inline(always)]
+    fn log1p_fraction<A: Arch>(self) -> f64 {
+        log1p::<A, f64>(self)
     }
 }
 
