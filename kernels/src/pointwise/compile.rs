@@ -161,7 +161,7 @@ impl Code {
             *id = value_of[reg as usize];
         }
         let operand = args.last().map_or(dtype, |&reg| self.values[value_of[reg as usize]].dtype);
-        self.uses_index |= matches!(op, Op::Index | Op::Random { .. });
+        self.uses_index |= instr.reads_index();
         self.weight += cost;
         let source = Source::Step(self.steps.len());
         self.values.push(Value { dtype, source, last_use: 0, slot: 0 });
