@@ -459,7 +459,7 @@ impl<'a> Worker<'a> {
                 // SAFETY: the box of the output is writable, and the value is a whole tile.
                 unsafe {
                     if output.mode == Mode::Streamed {
-                        copy::stream(to, from, n * output.size)
+                        copy::stream(self.plan.level, to, from, n * output.size)
                     } else {
                         self.with_box(output, size, |of| copy::scatter(output.size, to, from, of))
                     }
