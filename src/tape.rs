@@ -217,8 +217,10 @@ impl Tape {
         self.nodes[at].is_output = true;
     }
 
-    pub(crate) fn push_kernel(&mut self, kernel: Kernel) {
+    /// What several kernels compute, each for itself, is shown with the first.
+    pub(crate) fn push_kernel(&mut self, mut kernel: Kernel) {
         let number = self.kernels.len();
+        kernel.nodes.retain(|&i| self.nodes[i].kernel.is_none());
         kernel.nodes.iter().for_each(|&i| self.nodes[i].kernel = Some(number));
         self.kernels.push(kernel);
     }

@@ -132,30 +132,34 @@ fn gelu() -> Program {
     Program { code, outputs: vec![8] }
 }
 
-/// `m = b1 m + c1 g; v = b2 v + c2 g g; p = p - s m / (sqrt(v) + eps)` with inputs m, v, p, g.
+/// `m = b1 m + c1 g; v = b2 v + g g c2; p = p - s m / (c sqrt(v) + eps)` with inputs m, v, p, g.
 fn adam() -> Program {
     let mut code: Vec<_> = (0..4).map(|k| (Instr::Input(k), F)).collect();
-    code.extend((0..6).map(|k| (Instr::Param(k), F)));
+    code.extend((0..7).map(|k| (Instr::Param(k), F)));
     let binary = [
         (Binary::Mul, 0, 4),
         (Binary::Mul, 3, 5),
-        (Binary::Add, 10, 11), // m
+        (Binary::Add, 11, 12), // m
         (Binary::Mul, 1, 6),
         (Binary::Mul, 3, 3),
-        (Binary::Mul, 14, 7),
-        (Binary::Add, 13, 15), // v
+        (Binary::Mul, 15, 7),
+        (Binary::Add, 14, 16), // v
     ];
     code.extend(binary.map(|(op, a, b)| (Instr::Binary(op, a, b), F)));
-    code.push((Instr::Unary(Unary::Sqrt, 16), F));
-    code.push((Instr::Binary(Binary::Add, 17, 9), F));
-    code.push((Instr::Binary(Binary::Mul, 12, 8), F));
-    code.push((Instr::Binary(Binary::Div, 19, 18), F));
-    code.push((Instr::Binary(Binary::Sub, 2, 20), F));
-    Program { code, outputs: vec![12, 16, 21] }
+    code.push((Instr::Unary(Unary::Sqrt, 17), F));
+    let binary = [
+        (Binary::Mul, 18, 10),
+        (Binary::Add, 19, 9),
+        (Binary::Mul, 13, 8),
+        (Binary::Div, 21, 20),
+        (Binary::Sub, 2, 22),
+    ];
+    code.extend(binary.map(|(op, a, b)| (Instr::Binary(op, a, b), F)));
+    Program { code, outputs: vec![13, 17, 23] }
 }
 
 fn adams(wanted: &dyn Fn(&str) -> bool) {
-    let hyper = [0.9f32, 0.1, 0.999, 0.001, 1e-3, 1e-8];
+    let hyper = [0.9f32, 0.1, 0.999, 0.001, 1e-3, 1e-8, 1.5];
     let params = hyper.map(|x| (x as f64).to_bits());
     for n in [10_000_000usize, 100_000] {
         if !wanted("adam") {
@@ -186,12 +190,12 @@ fn adams(wanted: &dyn Fn(&str) -> bool) {
     }
 }
 
-fn adam_by_hand(m: &mut [f32], v: &mut [f32], p: &mut [f32], g: &[f32], hyper: [f32; 6]) {
-    let [b1, c1, b2, c2, s, eps] = hyper;
+fn adam_by_hand(m: &mut [f32], v: &mut [f32], p: &mut [f32], g: &[f32], hyper: [f32; 7]) {
+    let [b1, c1, b2, c2, s, eps, c] = hyper;
     for (((m, v), p), g) in m.iter_mut().zip(v).zip(p).zip(g) {
         *m = b1 * *m + c1 * g;
         *v = b2 * *v + c2 * (g * g);
-        *p -= s * *m / (v.sqrt() + eps);
+        *p -= s * *m / (v.sqrt() * c + eps);
     }
 }
 

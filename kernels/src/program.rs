@@ -40,6 +40,13 @@ pub enum Instr {
     },
 }
 
+impl Instr {
+    /// Whether the result depends on where an element stands, not only on operands.
+    pub const fn reads_index(self) -> bool {
+        matches!(self, Instr::Index | Instr::Random { .. })
+    }
+}
+
 /// Functions of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unary {

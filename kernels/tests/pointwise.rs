@@ -515,6 +515,50 @@ fn in_place() {
     });
 }
 
+/// A step of Adam, whose instructions run as three loops: into arrays of its own and in place, and with values asked for
+/// that lie inside these loops.
+#[test]
+fn phrases_of_an_optimizer() {
+    let t = DType::F32;
+    let mut code: Vec<(Instr, DType)> = (0..4).map(|k| (Instr::Input(k), t)).collect();
+    code.extend((0..2).map(|k| (Instr::Param(k), t)));
+    let binary = |op, a, b| (Instr::Binary(op, a, b), t);
+    use Binary::{Add, Div, Mul, Sub};
+    // Registers 0 to 3 are m, v, p, g; 4 and 5 numbers.
+    code.extend([binary(Mul, 0, 4), binary(Mul, 3, 5), binary(Add, 6, 7)]);
+    code.extend([binary(Mul, 1, 5), binary(Mul, 3, 3), binary(Mul, 10, 4), binary(Add, 9, 11)]);
+    code.extend([(Instr::Unary(Unary::Sqrt, 12), t), binary(Mul, 13, 4), binary(Add, 14, 5)]);
+    code.extend([binary(Mul, 8, 5), binary(Div, 16, 15), binary(Sub, 2, 17)]);
+    let params = [0.9f64.to_bits(), 1e-3f64.to_bits()];
+    at_levels(|level| {
+        for shape in [&[1][..], &[15], &[2100], &[40, 50], &[3, 4, 5]] {
+            for outs in [&[8, 12, 18][..], &[18], &[13, 18], &[17, 11], &[7, 14, 16]] {
+                let p = program(&code, outs);
+                for ins in [
+                    [Layout::Contiguous; 4],
+                    [Layout::Channel, Layout::Contiguous, Layout::Padded, Layout::Single],
+                ] {
+                    compare(&p, shape, &ins, Layout::Contiguous, &params, 0.0, 5);
+                }
+            }
+            let p = program(&code, &[8, 12, 18]);
+            let mut words = Words(3);
+            let state: Vec<Buffer> =
+                (0..4).map(|_| Buffer::random(t, shape, Layout::Contiguous, &mut words)).collect();
+            let run = |f: &dyn Fn(&[RawView])| {
+                let mut state = state.clone();
+                f(&state.iter_mut().map(|x| x.view()).collect::<Vec<_>>());
+                state.iter().flat_map(|x| x.elements(t)).collect::<Vec<_>>()
+            };
+            // SAFETY: the buffers were made for this shape, outputs are exactly inputs.
+            let want = run(&|v| unsafe { naive::pointwise::run(&p, shape, v, &v[..3], &params) });
+            // SAFETY: as above.
+            let got = run(&|v| unsafe { Kernel::new(&p).run(shape, v, &v[..3], &params) });
+            assert_close(&got, &want, t, 0.0, &format!("in place, {shape:?} at {level:?}"));
+        }
+    });
+}
+
 #[test]
 #[should_panic(expected = "ill-typed")]
 fn ill_typed_programs_are_refused() {

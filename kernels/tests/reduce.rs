@@ -45,6 +45,15 @@ fn prologue() -> Program {
     Program { code, outputs: vec![6] }
 }
 
+/// `x - y`.
+fn difference() -> Program {
+    let sub = (Instr::Binary(Binary::Sub, 0, 1), DType::F32);
+    Program {
+        code: vec![(Instr::Input(0), DType::F32), (Instr::Input(1), DType::F32), sub],
+        outputs: vec![2],
+    }
+}
+
 fn kept(shape: &[usize], axes: u32) -> Vec<usize> {
     (0..shape.len()).filter(|&axis| axes >> axis & 1 == 0).map(|axis| shape[axis]).collect()
 }
@@ -164,6 +173,29 @@ fn many_blocks() {
                 compare(&identity(DType::F32), reduction, shape, axes, &[Layout::Contiguous], 6);
             }
         }
+    });
+}
+
+/// Planes that are no multiple of the lanes, of more channels than a tile holds, cut by blocks within a plane.
+#[test]
+fn channels_between_the_reduced_axes() {
+    let padded = [Layout::Padded, Layout::Channel];
+    at_levels(|_| {
+        for shape in [[90, 45, 49], [300, 9, 33], [3, 60, 16], [70, 300, 5], [20, 2, 255], [1100, 130, 1]] {
+            for layout in [Layout::Contiguous, Layout::Padded] {
+                compare(&identity(DType::F32), Reduction::Sum, &shape, 0b101, &[layout], 7);
+            }
+            compare(&identity(DType::F64), Reduction::Sum, &shape, 0b101, &[Layout::Contiguous], 8);
+        }
+        let shape = [40, 21, 3, 17];
+        for reduction in REDUCTIONS {
+            for t in TYPES {
+                compare(&identity(t), reduction, &shape, 0b1101, &[Layout::Contiguous], 9);
+            }
+            compare(&prologue(), reduction, &shape, 0b1101, &[Layout::Contiguous, Layout::Channel], 10);
+            compare(&difference(), reduction, &shape, 0b1101, &[Layout::Contiguous, Layout::Channel], 11);
+        }
+        compare(&difference(), Reduction::Sum, &shape, 0b1101, &padded, 12);
     });
 }
 

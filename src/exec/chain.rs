@@ -9,7 +9,6 @@ use super::plan::{Kernel, Plan, Step};
 use super::{Operand, Place};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::DType;
-use gradus_kernels::program::{Instr, Program};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -17,6 +16,8 @@ use std::ops::Range;
 const BLOCK_BYTES: usize = 512 << 10;
 /// A single index of the axis may touch as much as this.
 const MOST_BYTES: usize = 3 << 19;
+/// Elements that make up for the jump from one row to the next.
+const LONG: usize = 512;
 /// What touches less than this in all stays in the cache anyway. Tests chain whatever can be.
 const LEAST_BYTES: usize = if cfg!(test) { 1 } else { 2 << 20 };
 /// Results of more bytes than this that no later kernel of a chain reads are written past the caches.
@@ -158,15 +159,31 @@ fn results(kernel: &Kernel, axis: usize) -> Option<Vec<(u32, usize)>> {
             let kept = |k: &usize| axes >> k & 1 == 0;
             let outermost = (0..axis).filter(kept).all(|k| shape[k] == 1);
             let stride = (axis + 1..shape.rank()).filter(kept).map(|k| shape[k]).product();
-            (outermost && !reads_index(program)).then(|| vec![(*out, stride)])
+            // The index of an element says nothing in a part of the space.
+            let indexed = program.code.iter().any(|(instr, _)| instr.reads_index());
+            (outermost && !indexed).then(|| vec![(*out, stride)])
         }
         _ => None,
     }
 }
 
-/// Whether a program reads the index of an element, so that it cannot be reduced over a part of its space.
-fn reads_index(program: &Program) -> bool {
-    program.code.iter().any(|(instr, _)| matches!(instr, Instr::Index | Instr::Random { .. }))
+/// What a map or a reduction reads and writes, and how many bytes of it.
+fn touches(kernel: &Kernel) -> Vec<(Place, usize)> {
+    let Some((shape, reduced)) = space(kernel) else { return Vec::new() };
+    let read = |(o, dtype): &(Operand, DType)| {
+        let seen = (0..shape.rank()).filter(|&k| o.layout.strides[k] != 0).map(|k| shape[k]);
+        (o.place, seen.product::<usize>() * dtype.size())
+    };
+    let kept = (0..shape.rank()).filter(|k| reduced >> k & 1 == 0).map(|k| shape[k]);
+    // Results count as four bytes an element, which most are.
+    let size = kept.product::<usize>() * 4;
+    let mut touched: Vec<(Place, usize)> = inputs(kernel).iter().map(read).collect();
+    match kernel {
+        Kernel::Map(map) => touched.extend(map.outputs.iter().map(|(o, _)| (o.place, size))),
+        Kernel::Reduce { out, .. } => touched.push((Place::Slot(*out), size)),
+        _ => {}
+    }
+    touched
 }
 
 /// Whether index `i` of `axis` reads only elements whose offset `e` has `e / stride % len = i`.
@@ -235,6 +252,8 @@ impl<'a> Search<'a> {
                 .filter(|&k| shape[k] == self.len && reduced >> k & 1 == 0)
                 .find(|&k| self.related(t) && self.fits(t, k));
             match fitting {
+                // The next chain may begin here.
+                Some(_) if self.touched_with(t) / self.len > MOST_BYTES => break,
                 Some(axis) => self.join(t, axis),
                 None => self.defer(t),
             }
@@ -277,24 +296,25 @@ impl<'a> Search<'a> {
         reads && heirs
     }
 
+    /// Bytes of all operands, with those of another step.
+    fn touched_with(&self, t: usize) -> usize {
+        let mut bytes = self.bytes.clone();
+        for (place, more) in touches(&self.steps[t].kernel) {
+            let known = bytes.entry(place).or_default();
+            *known = more.max(*known);
+        }
+        bytes.values().sum()
+    }
+
     fn join(&mut self, t: usize, axis: usize) {
         let kernel = &self.steps[t].kernel;
-        let Some((shape, reduced)) = space(kernel) else { return };
-        for (o, dtype) in inputs(kernel) {
-            let seen = (0..shape.rank()).filter(|&k| o.layout.strides[k] != 0).map(|k| shape[k]);
-            let bytes = seen.product::<usize>() * dtype.size();
+        let Some((shape, _)) = space(kernel) else { return };
+        self.read.extend(inputs(kernel).iter().map(|(o, _)| (o.place, o.layout, *shape, axis)));
+        self.written.extend(results(kernel, axis).into_iter().flatten());
+        for (place, bytes) in touches(kernel) {
             self.traffic += bytes;
-            let known = self.bytes.entry(o.place).or_default();
+            let known = self.bytes.entry(place).or_default();
             *known = bytes.max(*known);
-            self.read.push((o.place, o.layout, *shape, axis));
-        }
-        let kept = (0..shape.rank()).filter(|k| reduced >> k & 1 == 0).map(|k| shape[k]);
-        let elements: usize = kept.product();
-        for (slot, stride) in results(kernel, axis).into_iter().flatten() {
-            self.written.insert(slot, stride);
-            // Results count as four bytes an element, which most are.
-            self.bytes.insert(Place::Slot(slot), elements * 4);
-            self.traffic += elements * 4;
         }
         self.members.push(Member { step: t, axis, stream: false });
     }
@@ -338,7 +358,10 @@ impl<'a> Search<'a> {
             });
             self.members[m].stream = large && !read_later;
         }
-        let block = (BLOCK_BYTES / each.max(1)).clamp(1, self.len.div_ceil(8));
+        // Rows of a block that lie together should not be short.
+        let row = self.written.values().copied().max().unwrap_or(1).max(1);
+        let longer = LONG.div_ceil(row).min(MOST_BYTES / each.max(1));
+        let block = (BLOCK_BYTES / each.max(1)).max(longer).clamp(1, self.len.div_ceil(8));
         let (steps, local) = (self.first..end, Vec::new());
         Some(Chain { steps, members: self.members, after: self.after, len: self.len, block, local })
     }

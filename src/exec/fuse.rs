@@ -44,9 +44,9 @@ impl Groups {
             users: vec![Vec::new(); n],
             level: vec![0; n],
             prologue: vec![None; n],
-            wanted: wanted_nodes(ir),
+            wanted: ir.wanted(),
         };
-        for i in fuser.computed() {
+        for i in ir.computed() {
             for (base, direct) in ir.edges(i) {
                 fuser.users[base as usize].push((i, direct));
             }
@@ -72,30 +72,17 @@ fn root(of: &mut [u32], mut i: u32) -> u32 {
 }
 
 impl Fuser<'_, '_> {
-    /// The nodes that some kernel computes.
-    fn computed(&self) -> Vec<u32> {
-        (0..self.ir.class.len() as u32)
-            .filter(|&i| {
-                let k = i as usize;
-                self.ir.live[k]
-                    && self.ir.same[k] == i
-                    && matches!(self.ir.class[k], Class::Map | Class::Copy | Class::Heavy)
-            })
-            .collect()
-    }
-
     /// Pointwise nodes that only one reduction needs, through nodes that only it needs.
     fn find_prologues(&mut self) {
         let ir = self.ir;
         let mut size = vec![0usize; self.prologue.len()];
-        for i in self.computed().into_iter().rev() {
+        for i in self.ir.computed().into_iter().rev() {
             let host = match ir.capture.op(i) {
                 Op::Reduce(..) => Some(i),
                 _ => self.prologue[i as usize],
             };
             let Some(host) = host else { continue };
-            for &x in &ir.capture.nodes[i as usize].inputs {
-                let x = ir.same[x as usize];
+            for x in ir.reads(i) {
                 let alone = ir.is_map(x)
                     && !self.wanted[x as usize]
                     && size[host as usize] < MAX_GROUP
@@ -114,7 +101,7 @@ impl Fuser<'_, '_> {
 
     fn find_levels(&mut self) {
         let ir = self.ir;
-        let computed = self.computed();
+        let computed = ir.computed();
         for &i in &computed {
             let mut level = 0;
             for (base, direct) in ir.edges(i) {
@@ -149,7 +136,7 @@ impl Fuser<'_, '_> {
     /// depends on anything later: pieces made otherwise could each need values of the other.
     fn join(&self, of: &mut [u32]) {
         let ir = self.ir;
-        let computed = self.computed();
+        let computed = ir.computed();
         for &i in &computed {
             if let Some(host) = self.prologue[i as usize] {
                 of[i as usize] = host;
@@ -194,7 +181,7 @@ impl Fuser<'_, '_> {
         let ir = self.ir;
         let mut taken = vec![false; of.len()];
         let mut unfit = vec![false; of.len()];
-        for i in self.computed() {
+        for i in self.ir.computed() {
             let positional = matches!(ir.capture.op(i), Op::Index | Op::Random { .. });
             let flat = ir.capture.shape(i).rank() != 4 || self.planes_are_flat(i);
             if ir.is_map(i) && (positional || !flat) {
@@ -202,7 +189,7 @@ impl Fuser<'_, '_> {
             }
         }
         let streams = self.streams(of);
-        for h in self.computed().into_iter().rev() {
+        for h in self.ir.computed().into_iter().rev() {
             if !matches!(ir.capture.op(h), Op::Matmul | Op::Conv(_) | Op::ConvInput(_))
                 || self.wanted[h as usize]
             {
@@ -227,7 +214,7 @@ impl Fuser<'_, '_> {
         let ir = self.ir;
         let mut read: HashSet<(u32, u32)> = HashSet::new();
         let mut streams: HashMap<u32, usize> = HashMap::new();
-        for i in self.computed().into_iter().filter(|&i| ir.is_map(i)) {
+        for i in self.ir.computed().into_iter().filter(|&i| ir.is_map(i)) {
             let group = of[i as usize];
             *streams.entry(group).or_default() += usize::from(self.wanted[i as usize]);
             for (base, _) in ir.edges(i) {
@@ -244,8 +231,7 @@ impl Fuser<'_, '_> {
     /// Whether every operand of a node of four axes walks its last two as one: then a range of pixels is a box.
     fn planes_are_flat(&self, i: u32) -> bool {
         let shape = self.ir.capture.shape(i);
-        self.ir.capture.nodes[i as usize].inputs.iter().all(|&x| {
-            let x = self.ir.same[x as usize];
+        self.ir.reads(i).into_iter().all(|x| {
             let strides = self.ir.source[x as usize].1.strides;
             self.ir.class[x as usize] == Class::Full
                 || shape[2] == 1
@@ -256,7 +242,7 @@ impl Fuser<'_, '_> {
 
     fn is_stored(&self, i: u32, of: &[u32]) -> bool {
         let k = i as usize;
-        let computed = self.ir.live[k] && self.ir.same[k] == i;
+        let computed = self.ir.live[k] && self.ir.same[k] == i && !self.ir.recomputed[k];
         match self.ir.class[k] {
             Class::Copy => computed,
             // A product inside a group is stored only as scratch of that group.
@@ -287,13 +273,4 @@ impl Fuser<'_, '_> {
 /// The node over whose elements a reduction's prologue runs.
 fn reduced(ir: &Ir, reduction: u32) -> u32 {
     ir.capture.nodes[reduction as usize].inputs[0]
-}
-
-fn wanted_nodes(ir: &Ir) -> Vec<bool> {
-    let mut wanted = vec![false; ir.same.len()];
-    for (&w, &same) in ir.capture.wanted.iter().zip(&ir.same) {
-        // Wanting a view is wanting what it looks at.
-        wanted[ir.source[same as usize].0 as usize] |= w >= 2;
-    }
-    wanted
 }

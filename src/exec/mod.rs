@@ -9,6 +9,7 @@ mod fuse;
 pub(crate) mod gpu;
 pub(crate) mod memory;
 mod plan;
+mod recompute;
 mod record;
 mod schedule;
 mod spend;

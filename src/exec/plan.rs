@@ -2,7 +2,7 @@
 
 use super::capture::{Capture, Role};
 use super::fuse::Groups;
-use super::{Operand, Place};
+use super::{Operand, Place, recompute};
 use crate::ops::{Op, WindowSpec, layout};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::DType;
@@ -158,6 +158,8 @@ pub(super) struct Ir<'a> {
     pub source: Vec<(u32, Layout)>,
     /// Whether anything wanted depends on the node.
     pub live: Vec<bool>,
+    /// Whether the users of a node compute it for themselves, and no kernel does it for them.
+    pub recomputed: Vec<bool>,
 }
 
 fn class_of(op: &Op) -> Class {
@@ -182,6 +184,7 @@ impl<'a> Ir<'a> {
             class: Vec::with_capacity(n),
             source: Vec::with_capacity(n),
             live: vec![false; n],
+            recomputed: vec![false; n],
         };
         let mut known: HashMap<Vec<u64>, u32> = HashMap::new();
         for i in 0..n as u32 {
@@ -266,14 +269,56 @@ impl<'a> Ir<'a> {
         }
     }
 
-    /// The nodes in whose buffers the inputs of `i` lie, and whether each is the input itself, element for element.
+    /// The nodes that some kernel computes.
+    pub fn computed(&self) -> Vec<u32> {
+        let kernel = |i: &u32| {
+            let k = *i as usize;
+            let class = matches!(self.class[k], Class::Map | Class::Copy | Class::Heavy);
+            self.live[k] && self.same[k] == *i && class && !self.recomputed[k]
+        };
+        (0..self.class.len() as u32).filter(kernel).collect()
+    }
+
+    /// The inputs of `i`, and in place of those that it computes for itself what they are made of.
+    pub fn reads(&self, i: u32) -> Vec<u32> {
+        let mut reads: Vec<u32> =
+            self.capture.nodes[i as usize].inputs.iter().map(|&x| self.same[x as usize]).collect();
+        let mut at = 0;
+        while at < reads.len() {
+            let x = reads[at] as usize;
+            if !self.recomputed[x] {
+                at += 1;
+                continue;
+            }
+            let inside = self.capture.nodes[x].inputs.iter().map(|&y| self.same[y as usize]);
+            let inside: Vec<u32> = inside.filter(|&y| self.class[y as usize] != Class::Full).collect();
+            reads.splice(at..=at, inside);
+        }
+        reads
+    }
+
+    /// The nodes in whose buffers what `i` reads lies, and whether each is read itself, element for element.
     pub fn edges(&self, i: u32) -> impl Iterator<Item = (u32, bool)> {
         let shape = self.capture.shape(i);
-        self.capture.nodes[i as usize].inputs.iter().map(move |&x| {
-            let x = self.same[x as usize];
+        self.reads(i).into_iter().map(move |x| {
             let direct = self.class[x as usize] != Class::View && self.capture.shape(x) == shape;
             (self.source[x as usize].0, direct)
         })
+    }
+
+    /// Whether `x` itself, not a view of it, is an input of `i`.
+    pub fn reads_itself(&self, i: u32, x: u32) -> bool {
+        self.capture.nodes[i as usize].inputs.iter().any(|&y| self.same[y as usize] == x)
+    }
+
+    /// Whether each node's value is asked for from outside.
+    pub fn wanted(&self) -> Vec<bool> {
+        let mut wanted = vec![false; self.same.len()];
+        for (&w, &same) in self.capture.wanted.iter().zip(&self.same) {
+            // Wanting a view is wanting what it looks at.
+            wanted[self.source[same as usize].0 as usize] |= w >= 2;
+        }
+        wanted
     }
 
     pub fn dtype(&self, i: u32) -> DType {
@@ -288,7 +333,10 @@ impl<'a> Ir<'a> {
 
 /// Plans a captured graph. `fuse` off gives one kernel a node: the definition that fusing must not change.
 pub(super) fn plan(capture: &Capture, fuse: bool) -> Plan {
-    let ir = Ir::new(capture);
+    let mut ir = Ir::new(capture);
+    if fuse {
+        ir.recomputed = recompute::find(&ir);
+    }
     let groups = Groups::new(&ir, fuse);
     super::schedule::schedule(&ir, &groups)
 }

@@ -49,7 +49,7 @@ impl Scheduler<'_, '_> {
         let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for i in 0..ir.class.len() as u32 {
             let k = i as usize;
-            let computed = ir.live[k] && ir.same[k] == i;
+            let computed = ir.live[k] && ir.same[k] == i && !ir.recomputed[k];
             let kernel = matches!(ir.class[k], Class::Map | Class::Copy | Class::Heavy);
             if computed && (kernel || (ir.class[k] == Class::Full && self.groups.stored[k])) {
                 members.entry(self.groups.of[k]).or_default().push(i);
@@ -74,7 +74,7 @@ impl Scheduler<'_, '_> {
             waits.iter().filter(|(_, n)| **n == 0).map(|(&g, _)| Reverse((newest(g), g))).collect();
         let mut order = Vec::with_capacity(members.len());
         while let Some(Reverse((_, group))) = ready.pop() {
-            order.push(members[&group].clone());
+            order.push(self.with_recomputed(&members[&group]));
             for &next in unlocks.get(&group).into_iter().flatten() {
                 let left = waits.get_mut(&next).expect("every group is counted");
                 *left -= 1;
@@ -85,6 +85,20 @@ impl Scheduler<'_, '_> {
         }
         assert_eq!(order.len(), members.len(), "groups form no cycle");
         order
+    }
+
+    /// The nodes of a group and those that it computes for itself, in the order of the source.
+    fn with_recomputed(&self, group: &[u32]) -> Vec<u32> {
+        let ir = self.ir;
+        let (mut nodes, mut at) = (group.to_vec(), 0);
+        while at < nodes.len() {
+            let inputs = ir.capture.nodes[nodes[at] as usize].inputs.iter();
+            nodes.extend(inputs.map(|&x| ir.same[x as usize]).filter(|&x| ir.recomputed[x as usize]));
+            at += 1;
+        }
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
     }
 
     /// Where the elements of a node that owns its buffer lie.

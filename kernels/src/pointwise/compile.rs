@@ -1,7 +1,7 @@
 //! From a program to the steps that one tile goes through.
 
 use super::check;
-use super::pairs::Pair;
+use super::pairs::{MOST_ARGS, Pair};
 use crate::DType;
 use crate::program::{Binary, Instr, Program, Random, Unary};
 
@@ -24,7 +24,7 @@ pub(super) enum Source {
 pub(super) enum Op {
     Unary(Unary),
     Binary(Binary),
-    /// Two of those on f32.
+    /// Several of those on f32.
     Pair(Pair),
     Select,
     Cast,
@@ -42,10 +42,19 @@ pub(super) struct Step {
     pub op: Op,
     /// The type of the (last) operand.
     pub operand: DType,
-    pub args: [ValueId; 3],
+    pub args: [ValueId; MOST_ARGS],
     /// How many of `args` there are.
     pub arity: usize,
     pub dst: ValueId,
+}
+
+impl Step {
+    /// These instructions in place of the step's, with the same result.
+    fn with(self, pair: Pair, operands: &[ValueId]) -> Step {
+        let mut args = [0; MOST_ARGS];
+        args[..operands.len()].copy_from_slice(operands);
+        Step { op: Op::Pair(pair), args, arity: operands.len(), ..self }
+    }
 }
 
 /// One value.
@@ -156,12 +165,12 @@ impl Code {
                 (Op::Random { kind, seed: seed as usize, draw: draw as usize }, vec![], 24)
             }
         };
-        let mut ids = [0; 3];
+        let mut ids = [0; MOST_ARGS];
         for (id, &reg) in ids.iter_mut().zip(&args) {
             *id = value_of[reg as usize];
         }
         let operand = args.last().map_or(dtype, |&reg| self.values[value_of[reg as usize]].dtype);
-        self.uses_index |= matches!(op, Op::Index | Op::Random { .. });
+        self.uses_index |= instr.reads_index();
         self.weight += cost;
         let source = Source::Step(self.steps.len());
         self.values.push(Value { dtype, source, last_use: 0, slot: 0 });
@@ -177,7 +186,8 @@ impl Code {
         })
     }
 
-    /// Makes one step of two where the only use of a product, sum or difference is another operation on it.
+    /// Makes one step of two where the only use of a product, sum or difference is another operation on it, and one of
+    /// such steps where they make up a longer phrase.
     fn join_pairs(&mut self) {
         let mut uses = vec![0usize; self.values.len()];
         let all = self.steps.iter().flat_map(|step| &step.args[..step.arity]).chain(&self.outputs);
@@ -186,15 +196,19 @@ impl Code {
         for at in 0..self.steps.len() {
             let step = self.steps[at];
             let found = [0, 1].into_iter().find_map(|side| {
-                let Source::Step(from) = self.values[step.args[side]].source else { return None };
-                let pair = self.pair(from, at, side).filter(|_| uses[step.args[side]] == 1)?;
-                Some((from, side, pair))
+                let from = self.only_for(step.args[side], &uses)?;
+                self.pair(from, at, side).map(|pair| (from, side, pair))
             });
             if let Some((from, side, pair)) = found {
-                let [a, b, _] = self.steps[from].args;
-                let args = [a, b, step.args[1 - side]];
-                self.steps[at] = Step { op: Op::Pair(pair), args, arity: 3, ..step };
+                let [a, b, ..] = self.steps[from].args;
+                self.steps[at] = step.with(pair, &[a, b, step.args[1 - side]]);
                 joined[from] = true;
+            }
+        }
+        for at in 0..self.steps.len() {
+            if let Some((phrase, args, from)) = self.phrase(at, &uses) {
+                self.steps[at] = self.steps[at].with(phrase, &args);
+                from.into_iter().for_each(|from| joined[from] = true);
             }
         }
         let mut joined = joined.into_iter();
@@ -204,15 +218,58 @@ impl Code {
         }
     }
 
+    /// The step that computes a value, if that has one use only.
+    fn only_for(&self, value: ValueId, uses: &[usize]) -> Option<usize> {
+        match self.values[value].source {
+            Source::Step(from) if uses[value] == 1 => Some(from),
+            _ => None,
+        }
+    }
+
+    /// The phrase that ends with step `at`, its operands, and the steps that are part of it.
+    fn phrase(&self, at: usize, uses: &[usize]) -> Option<(Pair, Vec<ValueId>, Vec<usize>)> {
+        let step = &self.steps[at];
+        match step.op {
+            Op::Pair(Pair::MulAdd) => {
+                let from = self.only_for(step.args[2], uses)?;
+                let added = &self.steps[from];
+                let phrase = match added.op {
+                    Op::Binary(Binary::Mul) if self.varies(added) => Pair::Blend,
+                    Op::Pair(Pair::MulMul) => Pair::BlendProduct,
+                    _ => return None,
+                };
+                let args = [&step.args[..2], &added.args[..added.arity]].concat();
+                Some((phrase, args, vec![from]))
+            }
+            Op::Binary(Binary::Sub) if step.operand == DType::F32 => {
+                let ratio = self.only_for(step.args[1], uses)?;
+                let [b, c, below, ..] = self.steps[ratio].args;
+                let sum = self.only_for(below, uses)?;
+                let [root, e, f, ..] = self.steps[sum].args;
+                let sqrt = self.only_for(root, uses)?;
+                let ops = [ratio, sum, sqrt].map(|from| self.steps[from].op);
+                let [Op::Pair(Pair::MulDiv), Op::Pair(Pair::MulAdd), Op::Unary(Unary::Sqrt)] = ops else {
+                    return None;
+                };
+                let args = vec![step.args[0], b, c, self.steps[sqrt].args[0], e, f];
+                Some((Pair::SubRatio, args, vec![ratio, sum, sqrt]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a step depends on more than parameters: what does not is computed once, not for each element.
+    fn varies(&self, step: &Step) -> bool {
+        let is_param = |&value: &ValueId| matches!(self.values[value].source, Source::Param(_));
+        !step.args[..step.arity].iter().all(is_param)
+    }
+
     /// The pair of steps `from` and `at`, which reads the result of the first on this side.
     fn pair(&self, from: usize, at: usize, side: usize) -> Option<Pair> {
         let [first, second] = [from, at].map(|step| &self.steps[step]);
         let (Op::Binary(f), Op::Binary(s)) = (first.op, second.op) else { return None };
         let floats = first.operand == DType::F32 && second.operand == DType::F32;
-        // What depends on parameters only is computed once, not for each element.
-        let is_param = |&value: &ValueId| matches!(self.values[value].source, Source::Param(_));
-        let varies = !first.args[..2].iter().all(is_param);
-        Pair::of(f, s, side == 0).filter(|_| floats && varies)
+        Pair::of(f, s, side == 0).filter(|_| floats && self.varies(first))
     }
 
     fn find_last_uses(&mut self) {

@@ -1,5 +1,7 @@
 //! Moving boxes of elements between strided memory and tiles. Types do not matter here, only sizes.
 
+use crate::simd::Level;
+
 /// The axes of a box that have more than one element, outermost first: lengths, and strides in elements.
 #[derive(Clone, Copy)]
 pub(super) struct Strided<'a> {
@@ -49,29 +51,63 @@ pub(super) unsafe fn scatter(size: usize, dst: *mut u8, src: *const u8, of: Stri
 ///
 /// # Safety
 /// `src` is readable and `dst` writable for `bytes`, and they do not overlap.
-pub(super) unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+pub(super) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
         let head = dst.align_offset(64).min(bytes);
         let lines = (bytes - head) / 64;
+        let done = head + lines * 64;
         // SAFETY: head, whole lines and tail are the `bytes` of the caller's promise; lines start at multiples of 64.
         unsafe {
             std::ptr::copy_nonoverlapping(src, dst, head);
-            let (mut from, mut to) = (src.add(head).cast::<__m128i>(), dst.add(head).cast::<__m128i>());
-            for _ in 0..lines {
-                for part in 0..4 {
-                    _mm_stream_si128(to.add(part), _mm_loadu_si128(from.add(part)));
-                }
-                (from, to) = (from.add(4), to.add(4));
+            match level {
+                #[cfg(feature = "avx512")]
+                Level::Avx512 => stream_lines_512(dst.add(head), src.add(head), lines),
+                _ => stream_lines(dst.add(head), src.add(head), lines),
             }
-            std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), bytes - head - lines * 64);
+            std::ptr::copy_nonoverlapping(src.add(done), dst.add(done), bytes - done);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: the caller's promise.
     unsafe {
+        let _ = level;
         std::ptr::copy_nonoverlapping(src, dst, bytes)
+    }
+}
+
+/// Copies whole cache lines past the caches.
+///
+/// # Safety
+/// As [`stream`], for `lines` of 64 bytes; `dst` is a multiple of 64.
+#[cfg(target_arch = "x86_64")]
+unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+    for part in 0..4 * lines {
+        // SAFETY: the caller's promise.
+        unsafe {
+            _mm_stream_si128(
+                dst.cast::<__m128i>().add(part),
+                _mm_loadu_si128(src.cast::<__m128i>().add(part)),
+            );
+        }
+    }
+}
+
+/// [`stream_lines`], a line at a time.
+///
+/// # Safety
+/// As [`stream_lines`]; the machine has AVX-512.
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[target_feature(enable = "avx512f")]
+unsafe fn stream_lines_512(dst: *mut u8, src: *const u8, lines: usize) {
+    use std::arch::x86_64::{__m512i, _mm512_loadu_si512, _mm512_stream_si512};
+    for line in 0..lines {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = src.cast::<__m512i>().add(line);
+            _mm512_stream_si512(dst.cast::<__m512i>().add(line), _mm512_loadu_si512(from));
+        }
     }
 }
 

@@ -151,15 +151,16 @@ impl Kernel {
         let far = size.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES;
         let task = |task: usize| {
             let mut worker = Worker::new(&plan);
-            let end = ((task + 1) * per_task).min(grid.count());
-            for number in task * per_task..end {
-                let (start, size) = grid.region(&space.lens, number);
+            let (first, end) = (task * per_task, ((task + 1) * per_task).min(grid.count()));
+            let mut here = grid.region(&space.lens, first);
+            for number in first..end {
+                let next = grid.after(&space.lens, &here);
                 if far && number + 1 < end {
-                    let (start, size) = grid.region(&space.lens, number + 1);
-                    worker.announce(&start, &size);
+                    worker.announce(&next.0, &next.1);
                 }
                 // SAFETY: the box lies in the region, which the caller promises may be read and written.
-                unsafe { worker.eval(&start, &size) };
+                unsafe { worker.eval(&here.0, &here.1) };
+                here = next;
             }
         };
         let tasks = grid.count().div_ceil(per_task);
@@ -229,8 +230,16 @@ fn largest_box(space: &Space, tile: usize) -> [usize; MAX_RANK] {
         largest[inner] = tile / 32;
         return largest;
     }
-    let mut room = tile;
+    let (mut room, mut count) = (tile, 1);
+    let mut together = vec![true; space.strides.len()];
     for axis in (0..=inner).rev() {
+        // What lies together and fills vectors well stays where it is: more of it would have to be copied into a tile.
+        let goes_on = |k: usize| space.strides[k][axis] == count as isize;
+        if count >= LONG && (0..together.len()).any(|k| together[k] && !goes_on(k)) {
+            break;
+        }
+        (0..together.len()).for_each(|k| together[k] &= goes_on(k));
+        count *= space.lens[axis];
         largest[axis] = room.min(space.lens[axis]);
         room /= space.lens[axis];
         if room <= 1 || space.lens[axis] >= LONG {

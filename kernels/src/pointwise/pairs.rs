@@ -1,6 +1,7 @@
-//! Two f32 instructions in one loop, the value between them staying in a register.
+//! Two f32 instructions in one loop, the value between them staying in a register; and the longer phrases that
+//! optimizers and averages are made of.
 //!
-//! Both are rounded, in the order of the program: a pair gives the bits of its instructions one by one. It only saves
+//! All are rounded, in the order of the program: a pair gives the bits of its instructions one by one. It only saves
 //! a store and a load of each element, which is most of what an instruction costs.
 
 use crate::program::Binary;
@@ -23,6 +24,12 @@ pub(super) enum Pair {
     AddMul,
     /// `(a - b) c`.
     SubMul,
+    /// `a b + c d`.
+    Blend,
+    /// `a b + c d e`.
+    BlendProduct,
+    /// `a - b c / (sqrt(d) e + f)`.
+    SubRatio,
 }
 
 impl Pair {
@@ -41,12 +48,16 @@ impl Pair {
     }
 }
 
+/// Operands of the longest.
+pub(super) const MOST_ARGS: usize = 6;
+
 /// Elements that a loop takes at a time; a scalar operand is given that many times.
 pub(super) const LANES: usize = 16;
 
 /// A compiled loop over `n` elements. Operands with step 1 have as many, those with step 0 are one number
 /// [`LANES`] times; `dst` overlaps none, or is one exactly.
-pub(super) type PairLoop = unsafe fn(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize);
+pub(super) type PairLoop =
+    unsafe fn(dst: *mut f32, args: [*const f32; MOST_ARGS], steps: [usize; MOST_ARGS], n: usize);
 
 /// The loop of a pair, among those of a module.
 macro_rules! by_pair {
@@ -60,6 +71,9 @@ macro_rules! by_pair {
                 Pair::MulDiv => mul_div,
                 Pair::AddMul => add_mul,
                 Pair::SubMul => sub_mul,
+                Pair::Blend => blend,
+                Pair::BlendProduct => blend_product,
+                Pair::SubRatio => sub_ratio,
             }
         }
     };
@@ -69,7 +83,7 @@ macro_rules! by_pair {
 /// known only at run time keep a compiler from finding them.
 macro_rules! level {
     ($module:ident, $features:literal, $lanes:literal,
-     $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident) => {
+     $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident) => {
         #[cfg(target_arch = "x86_64")]
         mod $module {
             use super::*;
@@ -77,31 +91,37 @@ macro_rules! level {
 
             by_pair!();
 
-            level!(@pair mul_add $features $lanes $load $store |a, b, c| $add($mul(a, b), c));
-            level!(@pair mul_sub $features $lanes $load $store |a, b, c| $sub($mul(a, b), c));
-            level!(@pair sub_from $features $lanes $load $store |a, b, c| $sub(c, $mul(a, b)));
-            level!(@pair mul_mul $features $lanes $load $store |a, b, c| $mul($mul(a, b), c));
-            level!(@pair mul_div $features $lanes $load $store |a, b, c| $div($mul(a, b), c));
-            level!(@pair add_mul $features $lanes $load $store |a, b, c| $mul($add(a, b), c));
-            level!(@pair sub_mul $features $lanes $load $store |a, b, c| $mul($sub(a, b), c));
+            level!(@pair mul_add $features $lanes $load $store |a 0, b 1, c 2| $add($mul(a, b), c));
+            level!(@pair mul_sub $features $lanes $load $store |a 0, b 1, c 2| $sub($mul(a, b), c));
+            level!(@pair sub_from $features $lanes $load $store |a 0, b 1, c 2| $sub(c, $mul(a, b)));
+            level!(@pair mul_mul $features $lanes $load $store |a 0, b 1, c 2| $mul($mul(a, b), c));
+            level!(@pair mul_div $features $lanes $load $store |a 0, b 1, c 2| $div($mul(a, b), c));
+            level!(@pair add_mul $features $lanes $load $store |a 0, b 1, c 2| $mul($add(a, b), c));
+            level!(@pair sub_mul $features $lanes $load $store |a 0, b 1, c 2| $mul($sub(a, b), c));
+            level!(@pair blend $features $lanes $load $store
+                |a 0, b 1, c 2, d 3| $add($mul(a, b), $mul(c, d)));
+            level!(@pair blend_product $features $lanes $load $store
+                |a 0, b 1, c 2, d 3, e 4| $add($mul(a, b), $mul($mul(c, d), e)));
+            level!(@pair sub_ratio $features $lanes $load $store
+                |a 0, b 1, c 2, d 3, e 4, f 5| $sub(a, $div($mul(b, c), $add($mul($sqrt(d), e), f))));
         }
     };
     (@pair $name:ident $features:literal $lanes:literal $load:ident $store:ident
-     |$a:ident, $b:ident, $c:ident| $body:expr) => {
+     |$($a:ident $k:literal),*| $body:expr) => {
         /// # Safety
         /// As [`PairLoop`]; the machine has the level's features.
         #[target_feature(enable = $features)]
-        unsafe fn $name(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize) {
+        unsafe fn $name(dst: *mut f32, args: [*const f32; MOST_ARGS], steps: [usize; MOST_ARGS], n: usize) {
             let whole = n / $lanes * $lanes;
             for i in (0..whole).step_by($lanes) {
                 // SAFETY: a loop is called with n elements, or one chunk where the step is 0.
                 unsafe {
-                    let [$a, $b, $c] = [0, 1, 2].map(|k: usize| $load(args[k].add(i * steps[k])));
+                    $(let $a = $load(args[$k].add(i * steps[$k]));)*
                     $store(dst.add(i), $body);
                 }
             }
             // SAFETY: as above; the rest is shorter than a chunk.
-            unsafe { rest::$name(dst.add(whole), std::array::from_fn(|k| args[k].add(whole * steps[k])), steps, n - whole) }
+            unsafe { rest::$name(dst.add(whole), std::array::from_fn(|k| args[k].wrapping_add(whole * steps[k])), steps, n - whole) }
         }
     };
 }
@@ -116,7 +136,8 @@ level!(
     _mm512_add_ps,
     _mm512_sub_ps,
     _mm512_mul_ps,
-    _mm512_div_ps
+    _mm512_div_ps,
+    _mm512_sqrt_ps
 );
 level!(
     avx2,
@@ -127,7 +148,8 @@ level!(
     _mm256_add_ps,
     _mm256_sub_ps,
     _mm256_mul_ps,
-    _mm256_div_ps
+    _mm256_div_ps,
+    _mm256_sqrt_ps
 );
 
 /// The portable loops, and what is left of the others.
@@ -137,14 +159,19 @@ mod rest {
     by_pair!();
 
     macro_rules! pair {
-        ($name:ident |$a:ident, $b:ident, $c:ident| $body:expr) => {
+        ($name:ident |$($a:ident $k:literal),*| $body:expr) => {
             /// # Safety
             /// As [`PairLoop`].
-            pub(super) unsafe fn $name(dst: *mut f32, args: [*const f32; 3], steps: [usize; 3], n: usize) {
+            pub(super) unsafe fn $name(
+                dst: *mut f32,
+                args: [*const f32; MOST_ARGS],
+                steps: [usize; MOST_ARGS],
+                n: usize,
+            ) {
                 for i in 0..n {
                     // SAFETY: a loop is called with n elements, or at least one where the step is 0.
                     unsafe {
-                        let [$a, $b, $c] = [0, 1, 2].map(|k: usize| *args[k].add(i * steps[k]));
+                        $(let $a = *args[$k].add(i * steps[$k]);)*
                         *dst.add(i) = $body;
                     }
                 }
@@ -152,13 +179,16 @@ mod rest {
         };
     }
 
-    pair!(mul_add | a, b, c | a * b + c);
-    pair!(mul_sub | a, b, c | a * b - c);
-    pair!(sub_from | a, b, c | c - a * b);
-    pair!(mul_mul | a, b, c | a * b * c);
-    pair!(mul_div | a, b, c | a * b / c);
-    pair!(add_mul | a, b, c | (a + b) * c);
-    pair!(sub_mul | a, b, c | (a - b) * c);
+    pair!(mul_add |a 0, b 1, c 2| a * b + c);
+    pair!(mul_sub |a 0, b 1, c 2| a * b - c);
+    pair!(sub_from |a 0, b 1, c 2| c - a * b);
+    pair!(mul_mul |a 0, b 1, c 2| a * b * c);
+    pair!(mul_div |a 0, b 1, c 2| a * b / c);
+    pair!(add_mul |a 0, b 1, c 2| (a + b) * c);
+    pair!(sub_mul |a 0, b 1, c 2| (a - b) * c);
+    pair!(blend |a 0, b 1, c 2, d 3| a * b + c * d);
+    pair!(blend_product |a 0, b 1, c 2, d 3, e 4| a * b + c * d * e);
+    pair!(sub_ratio |a 0, b 1, c 2, d 3, e 4, f 5| a - b * c / (d.sqrt() * e + f));
 }
 
 /// The loop of a pair.

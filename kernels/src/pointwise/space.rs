@@ -45,6 +45,9 @@ impl Space {
     }
 }
 
+/// Start and lengths of a box.
+pub(crate) type Region = ([usize; MAX_RANK], [usize; MAX_RANK]);
+
 /// A space cut into boxes of at most `chunk` elements along each axis.
 pub(crate) struct Grid {
     pub(crate) chunk: [usize; MAX_RANK],
@@ -71,8 +74,23 @@ impl Grid {
         self.counts[..self.rank].iter().product()
     }
 
+    /// Start and lengths of the box after this one; after the last, of the first.
+    pub(crate) fn after(&self, lens: &[usize], (start, size): &Region) -> Region {
+        let (mut start, mut size) = (*start, *size);
+        for axis in (0..self.rank).rev() {
+            start[axis] += self.chunk[axis];
+            let wraps = start[axis] >= lens[axis];
+            start[axis] = if wraps { 0 } else { start[axis] };
+            size[axis] = self.chunk[axis].min(lens[axis] - start[axis]);
+            if !wraps {
+                break;
+            }
+        }
+        (start, size)
+    }
+
     /// Start and lengths of box `number` of the space with axes `lens`, counted row-major.
-    pub(crate) fn region(&self, lens: &[usize], mut number: usize) -> ([usize; MAX_RANK], [usize; MAX_RANK]) {
+    pub(crate) fn region(&self, lens: &[usize], mut number: usize) -> Region {
         let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
         for axis in (0..self.rank).rev() {
             let at = number % self.counts[axis];

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
 use super::copy::{self, Strided};
 use super::loops::Loop;
-use super::pairs::{LANES, PairLoop, pair_loop};
+use super::pairs::{LANES, MOST_ARGS, PairLoop, pair_loop};
 use super::space::Space;
 use super::table;
 use crate::program::Random;
@@ -40,8 +40,8 @@ struct Operand {
 enum Bound {
     /// A loop; over one element if all its operands are scalars.
     Loop { run: Loop, dst: ValueId, args: [ValueId; 3], scalar: bool },
-    /// A loop of two f32 instructions; over one element if all operands are scalars.
-    Pair { run: PairLoop, dst: ValueId, args: [ValueId; 3], scalars: [bool; 3] },
+    /// A loop of several f32 instructions; over one element if all operands are scalars.
+    Pair { run: PairLoop, dst: ValueId, args: [ValueId; MOST_ARGS], scalars: [bool; MOST_ARGS], all: bool },
     /// Row-major indices.
     Index { dst: ValueId, dtype: DType },
     /// Random numbers.
@@ -186,7 +186,8 @@ impl<'a> Plan<'a> {
             self.code.values.iter().map(|v| matches!(v.source, Source::Param(_))).collect();
         for step in &self.code.steps {
             let args = &step.args[..step.arity];
-            let scalars = std::array::from_fn::<bool, 3, _>(|i| i < args.len() && self.scalar[args[i]]);
+            let scalars =
+                std::array::from_fn::<bool, MOST_ARGS, _>(|i| i < args.len() && self.scalar[args[i]]);
             let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
             let dtype = self.code.values[step.dst].dtype;
             let run = match step.op {
@@ -195,7 +196,9 @@ impl<'a> Plan<'a> {
                     Found::Loop(table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]))
                 }
                 Op::Pair(pair) => Found::Pair(pair_loop(pair, self.level)),
-                Op::Select => Found::Loop(table::select(step.operand, self.level, scalars)),
+                Op::Select => {
+                    Found::Loop(table::select(step.operand, self.level, [scalars[0], scalars[1], scalars[2]]))
+                }
                 Op::Cast => Found::Loop(table::cast(step.operand, dtype, self.level)),
                 Op::Index => {
                     self.steps.push(Bound::Index { dst: step.dst, dtype });
@@ -213,8 +216,8 @@ impl<'a> Plan<'a> {
             constant[step.dst] = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
             let (dst, args) = (step.dst, step.args);
             let bound = match run {
-                Found::Loop(run) => Bound::Loop { run, dst, args, scalar: all },
-                Found::Pair(run) => Bound::Pair { run, dst, args, scalars },
+                Found::Loop(run) => Bound::Loop { run, dst, args: [args[0], args[1], args[2]], scalar: all },
+                Found::Pair(run) => Bound::Pair { run, dst, args, scalars, all },
             };
             if constant[step.dst] {
                 self.constant.push(bound)
@@ -407,15 +410,15 @@ impl<'a> Worker<'a> {
             Bound::Loop { run, dst, args: [a, b, c], scalar } => unsafe {
                 run(self.at[dst], self.at[a], self.at[b], self.at[c], if scalar { 1 } else { n })
             },
-            Bound::Pair { run, dst, args, scalars } => {
-                let mut spread = [[0f32; LANES]; 3];
+            Bound::Pair { run, dst, args, scalars, all } => {
+                let mut spread = [[0f32; LANES]; MOST_ARGS];
                 let mut from = args.map(|arg| self.at[arg].cast_const().cast::<f32>());
-                for k in (0..3).filter(|&k| scalars[k]) {
+                for k in (0..MOST_ARGS).filter(|&k| scalars[k]) {
                     // SAFETY: a scalar is one readable element.
                     spread[k] = [unsafe { *from[k] }; LANES];
                     from[k] = spread[k].as_ptr();
                 }
-                let n = if scalars == [true; 3] { 1 } else { n };
+                let n = if all { 1 } else { n };
                 // SAFETY: the caller's promise, as for other loops.
                 unsafe { run(self.at[dst].cast(), from, scalars.map(|scalar| usize::from(!scalar)), n) }
             }
@@ -456,7 +459,7 @@ impl<'a> Worker<'a> {
                 // SAFETY: the box of the output is writable, and the value is a whole tile.
                 unsafe {
                     if output.mode == Mode::Streamed {
-                        copy::stream(to, from, n * output.size)
+                        copy::stream(self.plan.level, to, from, n * output.size)
                     } else {
                         self.with_box(output, size, |of| copy::scatter(output.size, to, from, of))
                     }

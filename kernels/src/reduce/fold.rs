@@ -15,6 +15,9 @@ pub(super) struct Folds {
     pub lanes: unsafe fn(*mut u8, *const u8, usize),
     /// `rows(out, x, rows, len)`: one result for each row of `len` elements, in the documented order.
     pub rows: unsafe fn(*mut u8, *const u8, usize, usize),
+    /// `planes(acc, x, count, [step, n, lane])`: for each of `count` planes, `step` apart in `x`, folds its first `n`
+    /// elements into [`LANES`] lanes of its own, element `i` into lane `(lane + i) % LANES`.
+    pub planes: unsafe fn(*mut u8, *const u8, usize, [usize; 3]),
     /// `best(value, x, n)`: the first extreme of `n > 0` elements to `value`; returns its position.
     pub best: unsafe fn(*mut u8, *const u8, usize) -> usize,
     /// `flat_best(values, positions, x, n, r)`: where `x[i]` beats `values[i]`, takes it and the position `r`.
@@ -187,6 +190,57 @@ fn tiny_rows<T: Copy, F: Fold<T>, const LEN: usize>(out: &mut [T], x: &[T]) {
 }
 
 /// # Safety
+/// As [`Folds::planes`]: `acc` has [`LANES`] elements for each of `count` planes, `x` has `n` for each, `lane < LANES`.
+#[inline(always)]
+unsafe fn planes<T: Copy, F: Fold<T>>(acc: *mut u8, x: *const u8, count: usize, [step, n, lane]: [usize; 3]) {
+    let head = n.min(LANES - lane);
+    for k in 0..count {
+        // SAFETY: the caller's promise.
+        let (lanes, x) = unsafe {
+            let lanes = &mut *acc.cast::<[T; LANES]>().add(k);
+            (lanes, std::slice::from_raw_parts(x.cast::<T>().add(k * step), n))
+        };
+        for (a, &x) in lanes[lane..].iter_mut().zip(&x[..head]) {
+            *a = F::fold(*a, x);
+        }
+        fold_lanes::<T, F>(lanes, &x[head..]);
+    }
+}
+
+/// [`planes`] for sums of f32 with masks in place of shorter loops.
+///
+/// # Safety
+/// As [`Folds::planes`]; the machine has AVX-512.
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[target_feature(enable = "avx512f")]
+unsafe fn masked_planes(acc: *mut u8, x: *const u8, count: usize, [step, n, lane]: [usize; 3]) {
+    use std::arch::x86_64::*;
+    let (acc, x) = (acc.cast::<f32>(), x.cast::<f32>());
+    // Vectors begin where lane 0 would be; those of the first and the last that are not of the plane are not read.
+    let vectors = (lane + n).div_ceil(LANES);
+    let first = u16::MAX << lane;
+    let last = u16::MAX >> ((LANES - (lane + n) % LANES) % LANES);
+    let first = if vectors == 1 { first & last } else { first };
+    for k in 0..count {
+        let from = x.wrapping_add(k * step).wrapping_sub(lane);
+        let at = |v: usize| from.wrapping_add(v * LANES);
+        // SAFETY: the caller's promise; masks keep all reads within the `n` elements of the plane.
+        unsafe {
+            let lanes = acc.add(k * LANES);
+            let sum = _mm512_loadu_ps(lanes);
+            let mut sum = _mm512_mask_add_ps(sum, first, sum, _mm512_maskz_loadu_ps(first, at(0)));
+            for v in 1..vectors.saturating_sub(1) {
+                sum = _mm512_add_ps(sum, _mm512_loadu_ps(at(v)));
+            }
+            if vectors > 1 {
+                sum = _mm512_mask_add_ps(sum, last, sum, _mm512_maskz_loadu_ps(last, at(vectors - 1)));
+            }
+            _mm512_storeu_ps(lanes, sum);
+        }
+    }
+}
+
+/// # Safety
 /// As [`Folds::best`]: `x` has `n > 0` elements, `value` one.
 #[inline(always)]
 unsafe fn best<T: Copy, F: Fold<T>>(value: *mut u8, x: *const u8, n: usize) -> usize {
@@ -254,6 +308,7 @@ macro_rules! level {
             level!(@fn flat($($features)?) (acc: *mut u8, x: *const u8, n: usize));
             level!(@fn lanes($($features)?) (acc: *mut u8, x: *const u8, n: usize));
             level!(@fn rows($($features)?) (out: *mut u8, x: *const u8, count: usize, len: usize));
+            level!(@fn planes($($features)?) (acc: *mut u8, x: *const u8, count: usize, form: [usize; 3]));
             level!(@fn best($($features)?) (value: *mut u8, x: *const u8, n: usize) -> usize);
             level!(@fn flat_best($($features)?) (values: *mut u8, at: *mut u32, x: *const u8, n: usize, r: u32));
 
@@ -262,6 +317,7 @@ macro_rules! level {
                     flat: flat::<T, F>,
                     lanes: lanes::<T, F>,
                     rows: rows::<T, F>,
+                    planes: planes::<T, F>,
                     best: best::<T, F>,
                     flat_best: flat_best::<T, F>,
                     beats: beats::<T, F>,
@@ -318,6 +374,10 @@ pub(super) fn folds(reduction: Reduction, dtype: DType, level: Level) -> Folds {
                 DType::Bool => of::<u8, $fold>(level),
             }
         };
+    }
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+    if (reduction, dtype, level) == (Reduction::Sum, DType::F32, Level::Avx512) {
+        return Folds { planes: masked_planes, ..typed!(Sum) };
     }
     match reduction {
         Reduction::Sum => typed!(Sum),

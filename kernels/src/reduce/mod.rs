@@ -8,6 +8,7 @@
 
 mod fold;
 mod layout;
+mod planes;
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use crate::simd::{self, Level};
 use crate::{DType, MAX_RANK, RawView, par};
 use fold::{Folds, folds};
 use layout::Layout;
+use planes::Planes;
 
 /// Lanes that a block is summed in.
 pub const LANES: usize = 16;
@@ -100,6 +102,8 @@ impl Kernel {
         unsafe {
             if run.layout.reduced == 0 {
                 run.nothing()
+            } else if let Some(planes) = run.has_planes(shape, axes) {
+                run.planes(&planes)
             } else if run.layout.columns == 1 && run.layout.reduced <= self.code.tile / 2 {
                 run.short_rows()
             } else {
@@ -221,6 +225,30 @@ impl Run<'_> {
     fn in_tasks(&self, count: usize, elements: usize, task: impl Fn(Range<usize>) + Sync + Send) {
         let per_task = (TASK_WORK / (elements * self.kernel.code.weight).max(1)).max(1);
         par::for_each(count.div_ceil(per_task), |t| task(t * per_task..((t + 1) * per_task).min(count)));
+    }
+
+    /// The space as planes of channels, if that is what it is.
+    fn has_planes(&self, shape: &[usize], axes: u32) -> Option<Planes> {
+        let indexed = self.kernel.reduction.is_arg();
+        if indexed { None } else { Planes::new(&self.kernel.code, shape, axes, self.operands.inputs) }
+    }
+
+    /// Fills `n` elements with what changes no result.
+    ///
+    /// # Safety
+    /// `lanes` has room for them.
+    unsafe fn fill_identity(&self, lanes: *mut u8, n: usize) {
+        // SAFETY: the caller's promise; what is filled so far is copied behind itself, since a copy for each element
+        // would cost more than the sums.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.folds.identity.as_ptr(), lanes, self.size);
+            let (mut filled, all) = (self.size, n * self.size);
+            while filled < all {
+                let more = filled.min(all - filled);
+                std::ptr::copy_nonoverlapping(lanes, lanes.add(filled), more);
+                filled += more;
+            }
+        }
     }
 
     /// Writes the result of nothing everywhere.
@@ -387,14 +415,7 @@ impl Run<'_> {
         let whole = LANES * columns;
         // SAFETY: all offsets are of elements of `lanes` or of a tile.
         unsafe {
-            // What is filled so far is copied behind itself: a copy for each element would cost more than the sums.
-            std::ptr::copy_nonoverlapping(self.folds.identity.as_ptr(), lanes, size);
-            let (mut filled, all) = (size, used * columns * size);
-            while filled < all {
-                let more = filled.min(all - filled);
-                std::ptr::copy_nonoverlapping(lanes, lanes.add(filled), more);
-                filled += more;
-            }
+            self.fill_identity(lanes, used * columns);
             let begin = job.block.start;
             self.each_tile(worker, job, room, |r, count, x| {
                 let (mut lane, mut done) = ((r - begin) % LANES * columns, 0);
