@@ -349,11 +349,12 @@ impl<T: Float> Pass<'_, T> {
             self.kernels.lanes,
         );
         for first in (0..target).step_by(height) {
-            let tile = self.tiles[height.min(target - first) - 1][count - 1];
+            let rows = height.min(target - first);
             let step = Step {
                 terms,
                 k,
                 a: a.wrapping_add(first * taps * k),
+                a_step: rows,
                 b: [b, b],
                 b_step: lanes,
                 c: to.map(|to| to.wrapping_add(first * lanes)),
@@ -362,7 +363,7 @@ impl<T: Float> Pass<'_, T> {
                 ahead: requests.take(terms.len() * k.div_ceil(AHEAD), to[0]),
             };
             // SAFETY: handed on.
-            unsafe { tile(&step) };
+            unsafe { self.tiles[rows - 1][count - 1](&step) };
         }
     }
 }

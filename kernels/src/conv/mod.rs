@@ -30,6 +30,7 @@ pub(crate) mod reduce;
 mod tap_grad;
 mod taps;
 mod weight_grad;
+pub(crate) mod winograd;
 
 use crate::gemm::Float;
 use std::ops::Range;
@@ -187,6 +188,8 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
             dense::forward(c, x, w, y, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::forward(c, x, w, y, epilogue);
+        } else if winograd::applies::<T>(c, Form::Forward) {
+            winograd::run(c, Form::Forward, x, w, y, epilogue);
         } else if planar::applies::<T>(c, Form::Forward) {
             planar::run(c, Form::Forward, x, w, y, epilogue);
         } else if interleaved::applies::<T>(c, Form::Forward) {
@@ -211,6 +214,8 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
             dense::input_grad(c, dy, w, dx, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::input_grad(c, dy, w, dx, epilogue);
+        } else if winograd::applies::<T>(c, Form::InputGrad) {
+            winograd::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if planar::applies::<T>(c, Form::InputGrad) {
             planar::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if interleaved::applies::<T>(c, Form::InputGrad) {
@@ -235,6 +240,8 @@ pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mu
     unsafe {
         if dense::applies(c) {
             dense::weight_grad(c, x, dy, dw);
+        } else if winograd::applies_to_weights::<T>(c) {
+            winograd::weight_grad(c, x, dy, dw);
         } else if tap_grad::applies::<T>(c) {
             tap_grad::run(c, x, dy, dw);
         } else {

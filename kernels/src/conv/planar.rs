@@ -329,10 +329,12 @@ impl<T: Float> Pass<'_, T> {
         let (height, k) = (panel_height(target, self.tiles.len()), self.depth.min(source - chunk));
         let [(b0, to0), (b1, to1)] = [pair[0], pair[pair.len() - 1]];
         for first in (0..target).step_by(height) {
+            let rows = height.min(target - first);
             let step = Step {
                 terms,
                 k,
                 a: weights.wrapping_add((chunk * target + first * k) * taps),
+                a_step: rows,
                 b: [b0, b1],
                 b_step: self.columns.pitch,
                 c: [to0, to1].map(|to| to.wrapping_add(first * stride)),
@@ -341,7 +343,7 @@ impl<T: Float> Pass<'_, T> {
                 ahead: ahead.take(terms.len() * k.div_ceil(AHEAD), to0),
             };
             // SAFETY: handed on.
-            unsafe { self.tiles[height.min(target - first) - 1][pair.len() - 1](&step) };
+            unsafe { self.tiles[rows - 1][pair.len() - 1](&step) };
         }
     }
 

@@ -161,6 +161,7 @@ impl<T: Float> Pass<'_, T> {
                                     terms: &terms,
                                     k,
                                     a,
+                                    a_step: height,
                                     b: [b.cast_const(), b.wrapping_add(lanes)],
                                     b_step: nr,
                                     c: [to, to.wrapping_add(lanes)],

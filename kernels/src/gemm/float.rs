@@ -15,6 +15,7 @@ pub trait Float:
     + Mul<Output = Self>
     + sealed::HasKernels
     + crate::conv::reduce::HasReduce
+    + crate::conv::winograd::transforms::HasTransforms
     + 'static
 {
     /// 0.

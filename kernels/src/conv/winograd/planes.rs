@@ -1,0 +1,327 @@
+//! Forward pass and input gradient.
+
+use super::super::interleave::{self, Planes};
+use super::super::reduce::{Ahead, Reduce, Step, Term};
+use super::super::taps::{Form, channels};
+use super::super::{Conv, ConvBlock, ConvEpilogue};
+use super::transforms::{POINTS, Tiles, Transforms};
+use super::{Grid, Part, Stage};
+use crate::gemm::kernel::{Kernels, SLACK};
+use crate::gemm::loops::panel_height;
+use crate::gemm::{Float, SharedMut, scratch};
+use crate::{par, simd};
+use std::ops::Range;
+
+/// Channels of w that are transposed at once.
+const PIECE: usize = 16;
+/// Pixels of the target that are separated at once, at least: their vectors stay in the first-level cache.
+const PIXELS: usize = 64;
+
+/// What all tasks share.
+struct Pass<'a, T: 'static> {
+    c: &'a Conv,
+    form: Form,
+    kernels: &'static Kernels<T>,
+    tiles: &'static [[Reduce<T>; 2]],
+    transforms: &'static Transforms<T>,
+    grid: Grid,
+    /// Channels of a group: source and target.
+    channels: [usize; 2],
+    /// Blocks of as many channels as a vector has lanes (source), and two vectors (target).
+    blocks: [usize; 2],
+}
+
+/// The pass of `form` from `src` to `to`; the target is not empty.
+///
+/// # Safety
+/// As [`super::super::forward()`] or [`super::super::input_grad()`]; [`super::applies`].
+pub unsafe fn run<T: Float>(
+    c: &Conv,
+    form: Form,
+    src: *const T,
+    w: *const T,
+    to: *mut T,
+    epilogue: ConvEpilogue,
+) {
+    let (level, channels) = (simd::level(), channels(c, form));
+    let kernels = T::kernels(level);
+    let pass = Pass {
+        c,
+        form,
+        kernels,
+        tiles: T::reduce_apart(level),
+        transforms: T::transforms(level),
+        grid: Grid::new(c, form),
+        channels,
+        blocks: [channels[0].div_ceil(kernels.lanes), channels[1].div_ceil(kernels.nr())],
+    };
+    let all = c.batch * pass.grid.tiles[0];
+    // Where there are too few blocks, they are cut; no result depends on it.
+    let threads = par::threads();
+    let wanted = if threads == 1 { 1 } else { (4 * threads).div_ceil(c.groups) };
+    let rows = pass.grid.block_rows::<T>(pass.blocks[0] * kernels.lanes).min(all.div_ceil(wanted));
+    let tasks = all.div_ceil(rows);
+    let (src, w, to) = (SharedMut(src.cast_mut()), SharedMut(w.cast_mut()), SharedMut(to));
+    scratch::with(c.groups * pass.weights_len(), |points: *mut T| {
+        let points = SharedMut(points);
+        // SAFETY: the caller vouches for src, w and to; `points` has room for those of every group; tasks have disjoint
+        // parts of it and of the target.
+        unsafe {
+            par::for_each(c.groups * pass.blocks[1], |task| {
+                let (group, block) = (task / pass.blocks[1], task % pass.blocks[1]);
+                pass.weights(group, block, w.at(0), points.at(group * pass.weights_len()));
+            });
+            par::for_each(c.groups * tasks, |task| {
+                let (group, first) = (task / tasks, task % tasks * rows);
+                let (points, rows) = (points.at(group * pass.weights_len()), first..all.min(first + rows));
+                pass.task(group, rows, src.at(0), points, to.at(0), epilogue);
+            });
+        }
+    });
+}
+
+impl<T: Float> Pass<'_, T> {
+    /// Elements from one point of the weights to the next: source channel, target channel. One vector more, lest they
+    /// compete for the same lines of the cache.
+    fn weights_step(&self) -> usize {
+        (self.blocks[0] * self.kernels.nr() + 1) * self.kernels.lanes
+    }
+
+    /// Elements of the points of a group's weights: block of target channels, point.
+    fn weights_len(&self) -> usize {
+        self.blocks[1] * POINTS * self.weights_step()
+    }
+
+    /// Transforms the weights of one block of target channels.
+    unsafe fn weights(&self, group: usize, block: usize, w: *const T, points: *mut T) {
+        let ([source, target], nr, lanes) = (self.channels, self.kernels.nr(), self.kernels.lanes);
+        let (first, step) = (block * nr, self.weights_step());
+        let (count, points) = (nr.min(target - first), points.wrapping_add(block * POINTS * step));
+        scratch::with(PIECE * 9 * nr + SLACK, |taps: *mut T| {
+            for piece in (0..source).step_by(PIECE) {
+                let some = PIECE.min(source - piece);
+                // SAFETY: these weights are inside w; `taps` has room for those of PIECE channels, and slack; the points
+                // of every channel have their place.
+                unsafe {
+                    self.taps(group, first..first + count, piece..piece + some, w, taps);
+                    for channel in 0..some {
+                        // The input gradient sees them from the other end.
+                        let (first, apart) = match self.form {
+                            Form::Forward => (channel * 9, nr as isize),
+                            Form::InputGrad => (channel * 9 + 8, -(nr as isize)),
+                        };
+                        for left in (0..count).step_by(lanes) {
+                            let to = points.add((piece + channel) * nr + left);
+                            (self.transforms.weights)(taps.add(first * nr + left), apart, to, step);
+                        }
+                    }
+                }
+            }
+        });
+        for point in 0..POINTS {
+            let rest = source * nr..self.blocks[0] * lanes * nr;
+            // SAFETY: lanes without a channel have their place as well.
+            unsafe {
+                let rest = std::slice::from_raw_parts_mut(points.add(point * step + rest.start), rest.len());
+                rest.fill(T::ZERO);
+            }
+        }
+    }
+
+    /// Brings some weights into the order source channel, tap, target channel.
+    unsafe fn taps(&self, group: usize, to: Range<usize>, from: Range<usize>, w: *const T, taps: *mut T) {
+        let ([source, target], nr, transpose) = (self.channels, self.kernels.nr(), self.kernels.transpose);
+        // SAFETY: handed on.
+        unsafe {
+            match self.form {
+                Form::Forward => {
+                    let w = w.add(((group * target + to.start) * source + from.start) * 9);
+                    transpose(from.len() * 9, to.len(), nr, w, (source * 9) as isize, taps);
+                }
+                Form::InputGrad => {
+                    for channel in from.clone() {
+                        let w = w.add(((group * source + channel) * target + to.start) * 9);
+                        transpose(9, to.len(), nr, w, 9, taps.add((channel - from.start) * 9 * nr));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some rows of tiles, counted over all images, of one group.
+    unsafe fn task(
+        &self,
+        group: usize,
+        rows: Range<usize>,
+        src: *const T,
+        weights: *const T,
+        to: *mut T,
+        epilogue: ConvEpilogue,
+    ) {
+        let (nr, lanes, tiles) = (self.kernels.nr(), self.kernels.lanes, rows.len() * self.grid.tiles[1]);
+        // An odd number of vectors, lest points compete for the same lines of the cache.
+        let steps = [(self.blocks[0] * tiles | 1) * lanes, tiles * nr + lanes];
+        let height = rows.len().min(self.grid.tiles[0]);
+        let stage = (2 * height + 2) * self.grid.source_width() * lanes;
+        let sink = self.sink_rows() * 4 * self.grid.tiles[1] * nr;
+        let (from_len, to_len) = (POINTS * steps[0], POINTS * steps[1]);
+        let len = from_len + to_len + stage.max(sink) + interleave::room(self.kernels);
+        scratch::with(len, |from: *mut T| {
+            let points = from.wrapping_add(from_len);
+            let plane = points.wrapping_add(to_len);
+            let room = plane.wrapping_add(stage.max(sink));
+            // SAFETY: the caller vouches for the operands; the buffers are as large as the block needs.
+            unsafe {
+                for part in self.grid.parts(&rows) {
+                    self.analyse(group, &part, src, plane, from, [steps[0], tiles * lanes], room);
+                }
+                for block in 0..self.blocks[1] {
+                    let weights = weights.add(block * POINTS * self.weights_step());
+                    self.products(block, tiles, weights, from, points, steps);
+                    for part in self.grid.parts(&rows) {
+                        self.compose(group, block, &part, points, steps[1], plane, to, room);
+                        if let Some(epilogue) = epilogue {
+                            let first = group * self.channels[1] + block * nr;
+                            let count = nr.min(self.channels[1] - block * nr);
+                            epilogue(ConvBlock {
+                                image: part.image,
+                                channels: first..first + count,
+                                pixels: self.pixels(&part.rows),
+                            });
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Pixels of the target in some rows of tiles.
+    fn pixels(&self, rows: &Range<usize>) -> Range<usize> {
+        let [height, width] = self.grid.planes[1];
+        2 * rows.start * width..height.min(2 * rows.end) * width
+    }
+
+    /// Points of the source: point, block of channels, tile, lane. Steps are from one point to the next and from one
+    /// block of channels to the next.
+    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
+    unsafe fn analyse(
+        &self,
+        group: usize,
+        part: &Part,
+        src: *const T,
+        plane: *mut T,
+        points: *mut T,
+        steps: [usize; 2],
+        room: *mut T,
+    ) {
+        let (lanes, grid, source) = (self.kernels.lanes, &self.grid, self.channels[0]);
+        let (area, width) = (grid.planes[0][0] * grid.planes[0][1], grid.source_width());
+        let top = 2 * part.rows.start as isize - grid.padding[0] as isize;
+        let size = [2 * part.rows.len() + 2, width];
+        let stage = Stage::new(grid.planes[0], top, grid.padding[1], size, lanes);
+        let src = src.wrapping_add((part.image * self.c.groups + group) * source * area);
+        for block in 0..self.blocks[0] {
+            let count = lanes.min(source - block * lanes);
+            let planes = Planes { src: src.wrapping_add(block * lanes * area), count, stride: area };
+            let points = points.wrapping_add(block * steps[1] + part.before * lanes);
+            // SAFETY: the planes are inside the source, `plane` holds what the part sees, and the points their places.
+            unsafe {
+                stage.fill(self.kernels, &planes, plane, room);
+                for row in 0..part.rows.len() {
+                    (self.transforms.source)(&Tiles {
+                        plane: plane.add(2 * row * width * lanes),
+                        pitch: [width * lanes, lanes],
+                        points: points.add(row * grid.tiles[1] * lanes),
+                        step: [steps[0], lanes],
+                        count: grid.tiles[1],
+                        size: [4, width],
+                    });
+                }
+            }
+        }
+    }
+
+    /// Points of one block of the target: point, tile, channel.
+    unsafe fn products(
+        &self,
+        block: usize,
+        tiles: usize,
+        weights: *const T,
+        from: *const T,
+        to: *mut T,
+        steps: [usize; 2],
+    ) {
+        let (nr, lanes) = (self.kernels.nr(), self.kernels.lanes);
+        let vectors = nr.min(self.channels[1] - block * nr).div_ceil(lanes);
+        let term = |block: usize| Term { a: block * tiles * lanes, b: [block * lanes * nr; 2] };
+        let (terms, height): (Vec<_>, _) =
+            ((0..self.blocks[0]).map(term).collect(), panel_height(tiles, self.tiles.len()));
+        for point in 0..POINTS {
+            let b = weights.wrapping_add(point * self.weights_step());
+            for first in (0..tiles).step_by(height) {
+                let c = to.wrapping_add(point * steps[1] + first * nr);
+                let step = Step {
+                    terms: &terms,
+                    k: lanes,
+                    a: from.wrapping_add(point * steps[0] + first * lanes),
+                    a_step: 1,
+                    b: [b, b.wrapping_add(lanes)],
+                    b_step: nr,
+                    c: [c, c.wrapping_add(lanes)],
+                    c_stride: nr,
+                    accumulate: false,
+                    ahead: Ahead { first: c.cast_const(), stride: 0, planes: usize::MAX },
+                };
+                // SAFETY: the terms name whole vectors of every tile of the panel, and of the weights of this point; the
+                // tiles have their places among the points of the target.
+                unsafe { self.tiles[height.min(tiles - first) - 1][vectors - 1](&step) };
+            }
+        }
+    }
+
+    /// Rows of tiles that become pixels at once.
+    fn sink_rows(&self) -> usize {
+        PIXELS.div_ceil(2 * self.grid.planes[1][1])
+    }
+
+    /// The pixels of one part of one block of the target.
+    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
+    unsafe fn compose(
+        &self,
+        group: usize,
+        block: usize,
+        part: &Part,
+        points: *mut T,
+        step: usize,
+        plane: *mut T,
+        to: *mut T,
+        room: *mut T,
+    ) {
+        let (nr, lanes, grid, target) = (self.kernels.nr(), self.kernels.lanes, &self.grid, self.channels[1]);
+        let ([height, width], count) = (grid.planes[1], nr.min(target - block * nr));
+        let first = (part.image * self.c.groups + group) * target + block * nr;
+        let to = to.wrapping_add(first * height * width);
+        for first in part.rows.clone().step_by(self.sink_rows()) {
+            let rows = first..part.rows.end.min(first + self.sink_rows());
+            let pixels = self.pixels(&rows);
+            // SAFETY: `plane` has room for these rows; the pixels are inside the target.
+            unsafe {
+                for row in rows.clone() {
+                    let tile = part.before + (row - part.rows.start) * grid.tiles[1];
+                    for left in (0..count).step_by(lanes) {
+                        (self.transforms.target)(&Tiles {
+                            plane: plane.add((row - first) * 2 * width * nr + left),
+                            pitch: [width * nr, nr],
+                            points: points.add(tile * nr + left),
+                            step: [step, nr],
+                            count: grid.tiles[1],
+                            size: [height - 2 * row, width],
+                        });
+                    }
+                }
+                let to = to.add(pixels.start);
+                interleave::separate(self.kernels, plane, nr, pixels.len(), to, height * width, count, room);
+            }
+        }
+    }
+}
