@@ -17,6 +17,7 @@
 //! that meet padding where they can. Where it is not left out, padding is zeros that take part in the sums, so an
 //! infinity that meets one gives NaN.
 
+mod ahead;
 mod dense;
 mod fold;
 mod forward;

@@ -53,6 +53,8 @@ pub struct Step<'a, T> {
 
 /// Steps from one request to the next.
 pub const AHEAD: usize = 16;
+/// The same where the rows of A are a vector apart: those products are done sooner.
+pub const AHEAD_APART: usize = 4;
 
 /// Steps that A, which is read once for each tile, is brought to the first-level cache before its use.
 #[cfg(target_arch = "x86_64")]
@@ -183,7 +185,7 @@ mod portable {
 macro_rules! tile {
     ($t:ty, $features:literal, $set0:ident, $set1:ident, $fma:ident, $add:ident, $load:ident,
      $store:ident) => {
-        use super::super::{AHEAD, NEXT, Step};
+        use super::super::{AHEAD, AHEAD_APART, NEXT, Step};
         use std::arch::x86_64::*;
 
         /// See [`super::super::Reduce`].
@@ -211,7 +213,7 @@ macro_rules! tile {
                             line = line.wrapping_add(64 / size_of::<$t>());
                             (ahead, plane) = (line, 0);
                         }
-                        let some = left.min(AHEAD);
+                        let some = left.min(if APART == 1 { AHEAD } else { AHEAD_APART });
                         for _ in 0..some {
                             if APART == 1 {
                                 _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(NEXT * step.a_step).cast());

@@ -271,7 +271,7 @@ impl<T: Float> Pass<'_, T> {
 }
 
 /// `out[i * taps + tap] = sum[tap * nr + i]` for i < count.
-unsafe fn turn<T: Float>(kernels: &Kernels<T>, sum: *const T, taps: usize, count: usize, out: *mut T) {
+pub unsafe fn turn<T: Float>(kernels: &Kernels<T>, sum: *const T, taps: usize, count: usize, out: *mut T) {
     let nr = kernels.nr();
     // SAFETY: the caller vouches for both.
     unsafe {

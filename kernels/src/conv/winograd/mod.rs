@@ -18,6 +18,7 @@ mod weights;
 pub use planes::run;
 pub use weights::{applies as applies_to_weights, run as weight_grad};
 
+use self::transforms::{Row, Tiles};
 use super::Conv;
 use super::interleave::{self, Planes};
 use super::taps::{Form, channels};
@@ -96,9 +97,59 @@ impl Grid {
         })
     }
 
-    /// Columns of a staged row of the source.
-    fn source_width(&self) -> usize {
-        (2 * self.tiles[1] + 2).max(self.planes[0][1] + self.padding[1])
+    /// Rows and columns that are staged for `rows` rows of tiles of the source (side 0) or the target (side 1).
+    fn staged(&self, side: usize, rows: usize) -> [usize; 2] {
+        let width = 2 * self.tiles[1];
+        match side {
+            0 => [2 * rows + 2, (width + 2).max(self.planes[0][1] + self.padding[1])],
+            _ => [2 * rows, width],
+        }
+    }
+}
+
+/// The way from planes of the source (side 0) or the target (side 1) to points.
+struct ToPoints<'a, T: 'static> {
+    kernels: &'static Kernels<T>,
+    transform: Row<T>,
+    grid: &'a Grid,
+    side: usize,
+    /// Room for what is staged.
+    stage: *mut T,
+    /// Room for [`interleave::interleave`].
+    room: *mut T,
+}
+
+impl<T: Float> ToPoints<'_, T> {
+    /// Points of some rows of tiles of `channels` planes from `src` on: point, block of channels, tile, lane. Steps are
+    /// from one point to the next and from one block of channels to the next.
+    ///
+    /// # Safety
+    /// The planes are live; `stage` and `room` are large enough for the part; the points have their places.
+    unsafe fn run(&self, part: &Part, src: *const T, channels: usize, points: *mut T, steps: [usize; 2]) {
+        let (lanes, grid, side) = (self.kernels.lanes, self.grid, self.side);
+        let (plane, size) = (grid.planes[side], grid.staged(side, part.rows.len()));
+        let padding = if side == 0 { grid.padding } else { [0, 0] };
+        let top = 2 * part.rows.start as isize - padding[0] as isize;
+        let (stage, area) = (Stage::new(plane, top, padding[1], size, lanes), plane[0] * plane[1]);
+        for first in (0..channels).step_by(lanes) {
+            let count = lanes.min(channels - first);
+            let planes = Planes { src: src.wrapping_add(first * area), count, stride: area };
+            let points = points.wrapping_add(first / lanes * steps[1] + part.before * lanes);
+            // SAFETY: handed on.
+            unsafe {
+                stage.fill(self.kernels, &planes, self.stage, self.room);
+                for row in 0..part.rows.len() {
+                    (self.transform)(&Tiles {
+                        plane: self.stage.add(2 * row * size[1] * lanes),
+                        pitch: [size[1] * lanes, lanes],
+                        points: points.add(row * grid.tiles[1] * lanes),
+                        step: [steps[0], lanes],
+                        count: grid.tiles[1],
+                        size,
+                    });
+                }
+            }
+        }
     }
 }
 

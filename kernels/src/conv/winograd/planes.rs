@@ -1,11 +1,12 @@
 //! Forward pass and input gradient.
 
-use super::super::interleave::{self, Planes};
-use super::super::reduce::{Ahead, Reduce, Step, Term};
+use super::super::ahead::{Lines, Requests};
+use super::super::interleave;
+use super::super::reduce::{AHEAD_APART, Reduce, Step, Term};
 use super::super::taps::{Form, channels};
 use super::super::{Conv, ConvBlock, ConvEpilogue};
 use super::transforms::{POINTS, Tiles, Transforms};
-use super::{Grid, Part, Stage};
+use super::{Grid, Part, ToPoints};
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
 use crate::gemm::{Float, SharedMut, scratch};
@@ -14,6 +15,8 @@ use std::ops::Range;
 
 /// Channels of w that are transposed at once.
 const PIECE: usize = 16;
+/// Planes of which a line each is asked for together.
+const TOGETHER: usize = 8;
 /// Pixels of the target that are separated at once, at least: their vectors stay in the first-level cache.
 const PIXELS: usize = 64;
 
@@ -162,9 +165,10 @@ impl<T: Float> Pass<'_, T> {
         // An odd number of vectors, lest points compete for the same lines of the cache.
         let steps = [(self.blocks[0] * tiles | 1) * lanes, tiles * nr + lanes];
         let height = rows.len().min(self.grid.tiles[0]);
-        let stage = (2 * height + 2) * self.grid.source_width() * lanes;
+        let stage = self.grid.staged(0, height).iter().product::<usize>() * lanes;
         let sink = self.sink_rows() * 4 * self.grid.tiles[1] * nr;
         let (from_len, to_len) = (POINTS * steps[0], POINTS * steps[1]);
+        let area = self.grid.planes[0][0] * self.grid.planes[0][1];
         let len = from_len + to_len + stage.max(sink) + interleave::room(self.kernels);
         scratch::with(len, |from: *mut T| {
             let points = from.wrapping_add(from_len);
@@ -172,12 +176,23 @@ impl<T: Float> Pass<'_, T> {
             let room = plane.wrapping_add(stage.max(sink));
             // SAFETY: the caller vouches for the operands; the buffers are as large as the block needs.
             unsafe {
+                let to_points = ToPoints {
+                    kernels: self.kernels,
+                    transform: self.transforms.source,
+                    grid: &self.grid,
+                    side: 0,
+                    stage: plane,
+                    room,
+                };
                 for part in self.grid.parts(&rows) {
-                    self.analyse(group, &part, src, plane, from, [steps[0], tiles * lanes], room);
+                    let first = (part.image * self.c.groups + group) * self.channels[0];
+                    let src = src.wrapping_add(first * area);
+                    to_points.run(&part, src, self.channels[0], from, [steps[0], tiles * lanes]);
                 }
                 for block in 0..self.blocks[1] {
                     let weights = weights.add(block * POINTS * self.weights_step());
-                    self.products(block, tiles, weights, from, points, steps);
+                    let mut ahead = self.ahead(group, block, &rows, src, to);
+                    self.products(block, tiles, weights, from, points, steps, &mut ahead);
                     for part in self.grid.parts(&rows) {
                         self.compose(group, block, &part, points, steps[1], plane, to, room);
                         if let Some(epilogue) = epilogue {
@@ -201,47 +216,34 @@ impl<T: Float> Pass<'_, T> {
         2 * rows.start * width..height.min(2 * rows.end) * width
     }
 
-    /// Points of the source: point, block of channels, tile, lane. Steps are from one point to the next and from one
-    /// block of channels to the next.
-    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
-    unsafe fn analyse(
+    /// What to ask for during the products of one block of the target: its place among the planes, and a share of what
+    /// the next task of this thread will stage.
+    fn ahead(
         &self,
         group: usize,
-        part: &Part,
+        block: usize,
+        rows: &Range<usize>,
         src: *const T,
-        plane: *mut T,
-        points: *mut T,
-        steps: [usize; 2],
-        room: *mut T,
-    ) {
-        let (lanes, grid, source) = (self.kernels.lanes, &self.grid, self.channels[0]);
-        let (area, width) = (grid.planes[0][0] * grid.planes[0][1], grid.source_width());
-        let top = 2 * part.rows.start as isize - grid.padding[0] as isize;
-        let size = [2 * part.rows.len() + 2, width];
-        let stage = Stage::new(grid.planes[0], top, grid.padding[1], size, lanes);
-        let src = src.wrapping_add((part.image * self.c.groups + group) * source * area);
-        for block in 0..self.blocks[0] {
-            let count = lanes.min(source - block * lanes);
-            let planes = Planes { src: src.wrapping_add(block * lanes * area), count, stride: area };
-            let points = points.wrapping_add(block * steps[1] + part.before * lanes);
-            // SAFETY: the planes are inside the source, `plane` holds what the part sees, and the points their places.
-            unsafe {
-                stage.fill(self.kernels, &planes, plane, room);
-                for row in 0..part.rows.len() {
-                    (self.transforms.source)(&Tiles {
-                        plane: plane.add(2 * row * width * lanes),
-                        pitch: [width * lanes, lanes],
-                        points: points.add(row * grid.tiles[1] * lanes),
-                        step: [steps[0], lanes],
-                        count: grid.tiles[1],
-                        size: [4, width],
-                    });
-                }
-            }
-        }
+        to: *const T,
+    ) -> Requests<T> {
+        let nr = self.kernels.nr();
+        let lines = |side: usize, planes: *const T, first: usize, channels: Range<usize>| {
+            let ([height, width], count) = (self.grid.planes[side], self.channels[side]);
+            let (image, row) = (first / self.grid.tiles[0], 2 * (first % self.grid.tiles[0]));
+            let plane = (image * self.c.groups + group) * count + channels.start;
+            let pixels = (2 * rows.len()).min(height.saturating_sub(row)) * width;
+            let first = planes.wrapping_add((plane * height + row) * width);
+            let area = height * width;
+            Lines::new(first, pixels, [TOGETHER, area], [channels.len().div_ceil(TOGETHER), TOGETHER * area])
+        };
+        let share = self.channels[0].div_ceil(self.blocks[1]);
+        let sources = block * share..self.channels[0].min((block + 1) * share);
+        let targets = block * nr..self.channels[1].min((block + 1) * nr);
+        Requests::new([lines(1, to, rows.start, targets), lines(0, src, rows.end, sources)])
     }
 
     /// Points of one block of the target: point, tile, channel.
+    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
     unsafe fn products(
         &self,
         block: usize,
@@ -250,6 +252,7 @@ impl<T: Float> Pass<'_, T> {
         from: *const T,
         to: *mut T,
         steps: [usize; 2],
+        ahead: &mut Requests<T>,
     ) {
         let (nr, lanes) = (self.kernels.nr(), self.kernels.lanes);
         let vectors = nr.min(self.channels[1] - block * nr).div_ceil(lanes);
@@ -270,7 +273,7 @@ impl<T: Float> Pass<'_, T> {
                     c: [c, c.wrapping_add(lanes)],
                     c_stride: nr,
                     accumulate: false,
-                    ahead: Ahead { first: c.cast_const(), stride: 0, planes: usize::MAX },
+                    ahead: ahead.take(terms.len() * lanes.div_ceil(AHEAD_APART), c),
                 };
                 // SAFETY: the terms name whole vectors of every tile of the panel, and of the weights of this point; the
                 // tiles have their places among the points of the target.
