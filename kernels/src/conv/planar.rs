@@ -290,11 +290,11 @@ impl<T: Float> Pass<'_, T> {
                         let run = |x: usize| (from.wrapping_add(x), to.wrapping_add(x));
                         runs.extend((0..phase.len).step_by(lanes).map(run));
                     }
-                    self.terms(&self.rows.sources[class], phase, chunk, &mut terms);
+                    let k = self.terms(&self.rows.sources[class], phase, chunk, &mut terms);
                     for pair in runs.chunks(2) {
                         // SAFETY: the terms name panels in the packed weights and, for each run, in the staged rows;
                         // every run has whole vectors in `out`.
-                        unsafe { self.runs(pair, &terms, chunk, weights, stride, ahead) };
+                        unsafe { self.runs(pair, &terms, k, chunk, weights, stride, ahead) };
                     }
                     before += phase.len.next_multiple_of(lanes);
                 }
@@ -302,8 +302,8 @@ impl<T: Float> Pass<'_, T> {
         }
     }
 
-    /// The terms of a run that sees these taps and rows.
-    fn terms(&self, rows: &[(usize, usize)], phase: &Phase, chunk: usize, terms: &mut Vec<Term>) {
+    /// The terms of a run that sees these taps and rows, and the steps of each.
+    fn terms(&self, rows: &[(usize, usize)], phase: &Phase, chunk: usize, terms: &mut Vec<Term>) -> usize {
         let (source, len) = (self.channels[0], self.depth.min(self.channels[0] - chunk));
         terms.clear();
         for &(kh, row) in rows {
@@ -313,6 +313,21 @@ impl<T: Float> Pass<'_, T> {
                 Term { a: (kh * self.c.kernel[1] + kw) * len, b: [b, b] }
             }));
         }
+        // Taps of neighbouring source phases go on where the one before ends.
+        let mut k = len;
+        let joined = |pair: &[Term], k: usize| match pair {
+            [x, y] => y.a == x.a + k && y.b[0] == x.b[0] + k * self.columns.pitch,
+            _ => false,
+        };
+        while !terms.is_empty() && terms.chunks(2).all(|pair| joined(pair, k)) {
+            let mut index = 0;
+            terms.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            k *= 2;
+        }
+        k
     }
 
     /// All target channels of one run or two: from where, and to where.
@@ -320,20 +335,21 @@ impl<T: Float> Pass<'_, T> {
         &self,
         pair: &[(*const T, *mut T)],
         terms: &[Term],
+        k: usize,
         chunk: usize,
         weights: *const T,
         stride: usize,
         ahead: &mut Lines<T>,
     ) {
         let ([source, target], taps) = (self.channels, self.c.taps());
-        let (height, k) = (panel_height(target, self.tiles.len()), self.depth.min(source - chunk));
+        let (height, len) = (panel_height(target, self.tiles.len()), self.depth.min(source - chunk));
         let [(b0, to0), (b1, to1)] = [pair[0], pair[pair.len() - 1]];
         for first in (0..target).step_by(height) {
             let rows = height.min(target - first);
             let step = Step {
                 terms,
                 k,
-                a: weights.wrapping_add((chunk * target + first * k) * taps),
+                a: weights.wrapping_add((chunk * target + first * len) * taps),
                 a_step: rows,
                 b: [b0, b1],
                 b_step: self.columns.pitch,
