@@ -86,16 +86,29 @@ impl Case {
     fn prepare(&self) -> Box<dyn FnMut() + Send> {
         let (c, form) = (self.conv, self.form);
         let (mut x, mut w, mut y) = (values(c.x_len()), values(c.w_len()), values(c.y_len()));
-        Box::new(move || match form {
-            Form::Forward => conv::conv(&c, &x, &w, &mut y),
-            Form::InputGrad => conv::conv_input(&c, &y, &w, &mut x),
-            Form::WeightGrad => conv::conv_weight(&c, &x, &y, &mut w),
+        Box::new(move || {
+            let (x, w, y) = (aligned(&mut x), aligned(&mut w), aligned(&mut y));
+            match form {
+                Form::Forward => conv::conv(&c, x, w, y),
+                Form::InputGrad => conv::conv_input(&c, y, w, x),
+                Form::WeightGrad => conv::conv_weight(&c, x, y, w),
+            }
         })
     }
 }
 
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// As many values, and room to begin them on a cache line.
 fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 0.999).collect()
+    (0..len + LINE).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 0.999).collect()
+}
+
+/// The values from a cache line on: where the library's buffers begin.
+fn aligned(values: &mut [f32]) -> &mut [f32] {
+    let (first, len) = (values.as_ptr().align_offset(4 * LINE), values.len() - LINE);
+    &mut values[first..first + len]
 }
 
 /// Time since some fixed moment: that of the clock on the wall, or the processor time of this process.

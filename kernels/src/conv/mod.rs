@@ -19,6 +19,7 @@
 
 mod ahead;
 mod dense;
+pub(crate) mod dots;
 mod fold;
 mod forward;
 mod input_grad;
@@ -27,6 +28,7 @@ mod interleaved;
 mod patches;
 mod pixelwise;
 mod planar;
+mod planar_grad;
 pub(crate) mod reduce;
 mod tap_grad;
 mod taps;
@@ -243,6 +245,8 @@ pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mu
             dense::weight_grad(c, x, dy, dw);
         } else if winograd::applies_to_weights::<T>(c) {
             winograd::weight_grad(c, x, dy, dw);
+        } else if planar_grad::applies::<T>(c) {
+            planar_grad::run(c, x, dy, dw);
         } else if tap_grad::applies::<T>(c) {
             tap_grad::run(c, x, dy, dw);
         } else {

@@ -25,9 +25,9 @@ const APART: usize = 16;
 const SHORT: usize = 32;
 
 /// One column phase of the target.
-struct Phase {
+pub struct Phase {
     /// For each tap that it sees: column of the kernel, source phase, and staged column of the first pixel.
-    taps: Vec<(usize, usize, usize)>,
+    pub taps: Vec<(usize, usize, usize)>,
     /// Pixels.
     len: usize,
 }
@@ -36,19 +36,20 @@ struct Phase {
 type Seen = Vec<(usize, isize)>;
 
 /// How rows are staged.
-struct Columns {
+pub struct Columns {
     /// Source column that is staged first; may be outside.
-    origin: isize,
+    pub origin: isize,
     /// Columns from one to the next of a source phase, and so the number of these.
-    step: usize,
+    pub step: usize,
     /// Staged columns of a source phase.
-    pitch: usize,
+    pub pitch: usize,
     /// Of the target.
-    phases: Vec<Phase>,
+    pub phases: Vec<Phase>,
 }
 
 impl Columns {
-    fn new(c: &Conv, form: Form, lanes: usize) -> Columns {
+    /// Columns for vectors of so many lanes.
+    pub fn new(c: &Conv, form: Form, lanes: usize) -> Columns {
         let (stride, dilation) = (c.stride[1] as isize, c.dilation[1] as isize);
         let padding = c.padding[1] as isize;
         let taps = 0..c.kernel[1];
@@ -87,6 +88,13 @@ impl Columns {
     /// Most taps of a phase.
     fn most(&self) -> usize {
         self.phases.iter().map(|phase| phase.taps.len()).max().unwrap_or(0)
+    }
+
+    /// How a row of `len` source columns is staged: one part for each source phase.
+    pub fn parts(&self, len: usize) -> Vec<patches::RowPart> {
+        let (step, offset) = (self.step, self.origin);
+        let axis = patches::Axis { len, out: 0, taps: 1, step, tap_step: 0, offset };
+        (0..step).map(|phase| axis.part(phase, self.pitch)).collect()
     }
 }
 
@@ -247,9 +255,7 @@ impl<T: Float> Pass<'_, T> {
     /// Stages some rows of all source channels: row, source phase, channel, column.
     unsafe fn stage(&self, rows: &Range<usize>, src: *const T, staged: *mut T) {
         let ([height, width], channels) = (self.planes[0], self.channels[0]);
-        let Columns { origin, step, pitch, .. } = self.columns;
-        let axis = patches::Axis { len: width, out: 0, taps: 1, step, tap_step: 0, offset: origin };
-        let parts: Vec<_> = (0..step).map(|phase| axis.part(phase, pitch)).collect();
+        let (pitch, parts) = (self.columns.pitch, self.columns.parts(width));
         for channel in 0..channels {
             for row in rows.clone() {
                 let source = src.wrapping_add((channel * height + row) * width);

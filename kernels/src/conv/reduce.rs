@@ -117,20 +117,13 @@ has_reduce!(f64, double, 8 4 2);
 mod portable {
     use super::Step;
     use crate::gemm::Float;
+    use crate::gemm::portable::multiply_add;
 
     /// See [`super::Reduce`].
     #[inline(always)]
     unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize, const APART: usize>(
         step: &Step<T>,
     ) {
-        // Fused where the target has an instruction for it; a call into the C library for each element would be slow.
-        let multiply_add = |a: T, b: T, c: T| {
-            if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-                a.mul_add(b, c)
-            } else {
-                a * b + c
-            }
-        };
         let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];
         for term in step.terms {
             for p in 0..step.k {

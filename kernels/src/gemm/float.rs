@@ -14,6 +14,7 @@ pub trait Float:
     + Add<Output = Self>
     + Mul<Output = Self>
     + sealed::HasKernels
+    + crate::conv::dots::HasDots
     + crate::conv::reduce::HasReduce
     + crate::conv::winograd::transforms::HasTransforms
     + 'static
