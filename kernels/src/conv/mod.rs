@@ -6,7 +6,10 @@
 //!
 //! * `dense`: the kernel covers the input; one matrix product over the batch.
 //! * `pixelwise`: 1 × 1 kernels; products on the planes as they lie.
+//! * `winograd`: 3 × 3 kernels without stride, of 32 channels and more (for the weight gradient 16); a vector holds one
+//!   point of several channels.
 //! * `planar`: rows about as wide as whole vectors; a vector holds a run of pixels.
+//! * `planar_grad`: weight gradient of up to four input channels over large planes; a vector holds a run of pixels.
 //! * `interleaved`: narrow planes of a batch that fills vectors; a vector holds one pixel of several images.
 //! * `tap_grad`: weight gradient for channels that fill vectors; a vector holds one pixel's channels.
 //! * `fold`: input gradient of few channels.
@@ -15,7 +18,7 @@
 //!
 //! `planar`, `interleaved` and `tap_grad` add up the taps in a micro-kernel of their own, `reduce`, and leave out taps
 //! that meet padding where they can. Where it is not left out, padding is zeros that take part in the sums, so an
-//! infinity that meets one gives NaN.
+//! infinity that meets one gives NaN. In `winograd` one gives NaN in all pixels of its tiles.
 
 mod ahead;
 mod dense;

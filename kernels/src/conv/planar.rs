@@ -337,6 +337,7 @@ impl<T: Float> Pass<'_, T> {
     }
 
     /// All target channels of one run or two: from where, and to where.
+    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
     unsafe fn runs(
         &self,
         pair: &[(*const T, *mut T)],

@@ -28,7 +28,7 @@ use crate::simd;
 use std::ops::Range;
 
 /// Fewer channels, on either side, than this leave too few products for each transform.
-const FEW: usize = 16;
+const FEW: usize = 32;
 /// Fewer tiles of all images than this do not make up for the transform of the weights.
 const TILES: usize = 64;
 /// Bytes of the source's points beyond which even a single row of tiles is too wide for this way.
@@ -40,16 +40,23 @@ const MOST: usize = 112;
 
 /// Whether [`run`] applies and is the faster way.
 pub fn applies<T: Float>(c: &Conv, form: Form) -> bool {
-    let [source, target] = channels(c, form);
+    let ([source, target], lanes) = (channels(c, form), T::kernels(simd::level()).lanes);
+    // Only the source's channels are padded: there are tiles of one vector of the target's, and of two.
+    let padded = source.next_multiple_of(lanes);
+    source.min(target) >= FEW && pays(c, source, padded) && {
+        Grid::new(c, form).tiles[1] * padded * transforms::POINTS * size_of::<T>() <= WIDEST
+    }
+}
+
+/// Whether this is the algorithm's case, and saves enough multiplications if one factor of their number grows from
+/// `count` to `padded`.
+fn pays(c: &Conv, count: usize, padded: usize) -> bool {
     let fits = c.kernel == [3; 2] && c.stride == [1; 2] && c.dilation == [1; 2];
-    fits && c.padding.iter().all(|&p| p <= 2) && source.min(target) >= FEW && {
-        let (lanes, grid) = (T::kernels(simd::level()).lanes, Grid::new(c, form));
-        let padded = source.next_multiple_of(lanes);
-        let pixels: usize = grid.planes[1].iter().product();
-        // What is computed beyond the edges of the planes and in lanes without a channel.
-        4 * grid.tiles[0] * grid.tiles[1] * padded * 3 <= 4 * pixels * source
-            && c.batch * grid.tiles[0] * grid.tiles[1] >= TILES
-            && grid.tiles[1] * padded * transforms::POINTS * size_of::<T>() <= WIDEST
+    fits && c.padding.iter().all(|&p| p <= 2) && {
+        let tiles: usize = Grid::new(c, Form::Forward).tiles.iter().product();
+        // The direct algorithm leaves out taps that meet padding.
+        let seen = |axis| (0..3).map(|k| c.inside(axis, k).len()).sum::<usize>();
+        c.batch * tiles >= TILES && 5 * transforms::POINTS * tiles * padded <= 3 * seen(0) * seen(1) * count
     }
 }
 

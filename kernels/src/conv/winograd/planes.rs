@@ -163,7 +163,7 @@ impl<T: Float> Pass<'_, T> {
     ) {
         let (nr, lanes, tiles) = (self.kernels.nr(), self.kernels.lanes, rows.len() * self.grid.tiles[1]);
         // An odd number of vectors, lest points compete for the same lines of the cache.
-        let steps = [(self.blocks[0] * tiles | 1) * lanes, tiles * nr + lanes];
+        let steps = [((self.blocks[0] * tiles) | 1) * lanes, tiles * nr + lanes];
         let height = rows.len().min(self.grid.tiles[0]);
         let stage = self.grid.staged(0, height).iter().product::<usize>() * lanes;
         let sink = self.sink_rows() * 4 * self.grid.tiles[1] * nr;

@@ -5,14 +5,13 @@
 //!
 //! The sum over the batch is cut into chunks and blocks by the shape alone, and so is every bit.
 
-use super::super::Conv;
 use super::super::interleave;
 use super::super::reduce::{Ahead, Reduce, Step, Term};
 use super::super::tap_grad::turn;
 use super::super::taps::Form;
-use super::super::weight_grad::chunk;
-use super::transforms::{POINTS, Transforms};
-use super::{BLOCK, FEW, Grid, TILES, ToPoints};
+use super::super::{Conv, weight_grad};
+use super::transforms::{self, POINTS, Transforms};
+use super::{BLOCK, Grid, ToPoints, pays};
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
 use crate::gemm::{Float, SharedMut, scratch};
@@ -22,20 +21,25 @@ use std::ops::Range;
 /// Fewest tiles of a block: with less, the sums are read and written too often.
 const FEWEST: usize = 32;
 
+/// Bytes of the sums of all chunks that are worth adding.
+const SUMS: usize = 4 << 20;
+/// Fewer channels than this leave too few products for each transform.
+const FEW: usize = 16;
+
 /// Whether [`run`] applies and is the faster way.
 pub fn applies<T: Float>(c: &Conv) -> bool {
-    let fits = c.kernel == [3; 2] && c.stride == [1; 2] && c.dilation == [1; 2];
-    let channels = [c.group_in(), c.group_out()];
-    fits && c.padding.iter().all(|&p| p <= 2) && channels.iter().all(|&n| n >= FEW) && {
-        let (lanes, grid) = (T::kernels(simd::level()).lanes, Grid::new(c, Form::Forward));
-        let padded = channels.map(|n| n.next_multiple_of(lanes));
-        let tiles = grid.tiles[0] * grid.tiles[1];
-        let pixels = c.output[0] * c.output[1];
-        let most = BLOCK / ((padded[0] + padded[1]) * POINTS * size_of::<T>());
-        4 * tiles * padded[0] * padded[1] * 3 <= 4 * pixels * channels[0] * channels[1]
-            && c.batch * tiles >= TILES
-            && most >= FEWEST.max(grid.tiles[1])
-    }
+    let (channels, lanes) = ([c.group_in(), c.group_out()], T::kernels(simd::level()).lanes);
+    let padded = channels.map(|n| n.next_multiple_of(lanes));
+    let size = (padded[0] + padded[1]) * transforms::POINTS * size_of::<T>();
+    channels.iter().all(|&n| n >= FEW)
+        && pays(c, channels[0] * channels[1], padded[0] * padded[1])
+        && BLOCK / size >= FEWEST.max(Grid::new(c, Form::Forward).tiles[1])
+}
+
+/// Images of one chunk of the batch. The sums of all chunks are written and read once.
+fn chunk<T>(c: &Conv, padded: [usize; 2]) -> usize {
+    let most = SUMS / (POINTS * padded[0] * padded[1] * size_of::<T>());
+    c.batch.div_ceil(most.min(weight_grad::chunks(c)).max(1))
 }
 
 /// What all tasks share.
@@ -65,7 +69,7 @@ pub unsafe fn run<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
     let level = simd::level();
     let (kernels, grid) = (T::kernels(level), Grid::new(c, Form::Forward));
     let padded = [c.group_in(), c.group_out()].map(|n| n.next_multiple_of(kernels.lanes));
-    let images = chunk(c);
+    let images = chunk::<T>(c, padded);
     let products = c.batch.div_ceil(images) * c.groups;
     let len = POINTS * padded[0].next_multiple_of(kernels.nr()) * padded[1];
     scratch::with(products * len, |sums: *mut T| {
@@ -103,7 +107,7 @@ impl<T: Float> Pass<'_, T> {
     unsafe fn all_sums(&self, products: usize) {
         // A cut across a product has no influence on its sums.
         let (threads, [across, down]) = (par::threads(), [self.kernels.nr(), self.kernels.lanes]);
-        let wanted = if threads == 1 { 1 } else { (4 * threads).div_ceil(products) };
+        let wanted = if threads == 1 { 1 } else { (2 * threads).div_ceil(products) };
         let panels = [self.padded[0].div_ceil(across), self.padded[1].div_ceil(down)];
         let parts = [wanted.min(panels[0]), wanted.div_ceil(wanted.min(panels[0])).min(panels[1])];
         let size = [panels[0].div_ceil(parts[0]) * across, panels[1].div_ceil(parts[1]) * down];
@@ -124,7 +128,7 @@ impl<T: Float> Pass<'_, T> {
         let images = first..c.batch.min(first + self.images);
         let most = self.rows * grid.tiles[1];
         // An odd number of vectors, lest points compete for the same lines of the cache.
-        let step = |side: usize, tiles: usize| (channels[side].len() / lanes * tiles | 1) * lanes;
+        let step = |side: usize, tiles: usize| ((channels[side].len() / lanes * tiles) | 1) * lanes;
         let lens = [0, 1].map(|side| POINTS * step(side, most));
         let staged = |side| grid.staged(side, self.rows.min(grid.tiles[0])).iter().product::<usize>() * lanes;
         let stage_len = staged(0).max(staged(1));
