@@ -33,6 +33,7 @@ mod pixelwise;
 mod planar;
 mod planar_grad;
 pub(crate) mod reduce;
+pub(crate) mod rows;
 mod tap_grad;
 mod taps;
 mod weight_grad;

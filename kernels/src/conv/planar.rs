@@ -8,6 +8,7 @@
 
 use super::patches;
 use super::reduce::{AHEAD, Ahead, Reduce, Step, Term};
+use super::rows::Rows;
 use super::taps::{Axis, Form, channels, depth, pack_weights};
 use super::{Conv, ConvBlock, ConvEpilogue};
 use crate::gemm::kernel::Kernels;
@@ -18,7 +19,8 @@ use std::ops::Range;
 
 /// Bytes of staged rows, and of rows of the target that are woven: together half of a second-level cache.
 const BAND: usize = 512 << 10;
-/// Elements between channels of what is woven, beyond their rows, lest they compete for the same lines of a cache.
+/// Elements between channels of what is woven, beyond their rows, lest they compete for the same lines of a cache. At
+/// least a vector: where one phase is a pixel longer than the other, weaving reads as much after the shorter.
 const APART: usize = 16;
 
 /// Shorter sums than this cost less than their way around.
@@ -103,6 +105,7 @@ struct Pass<'a, T: 'static> {
     c: &'a Conv,
     kernels: &'static Kernels<T>,
     tiles: &'static [[Reduce<T>; 2]],
+    staging: &'static Rows<T>,
     rows: Axis,
     columns: Columns,
     /// Channels of a group: source and target.
@@ -175,7 +178,9 @@ impl<T: Float> Pass<'_, T> {
             Form::InputGrad => [c.output, c.input],
         };
         let direct = columns.phases.len() == 1 && planes[1][1].is_multiple_of(kernels.lanes);
-        let mut pass = Pass { c, kernels, tiles, rows, columns, channels, planes, depth, band: 1, direct };
+        let staging = T::rows(level);
+        let mut pass =
+            Pass { c, kernels, tiles, staging, rows, columns, channels, planes, depth, band: 1, direct };
         let fits = |&h: &usize| {
             let staged = pass.rows.widest(h) * pass.staged_row();
             staged * size_of::<T>() <= BAND && pass.block_len(h) * size_of::<T>() <= BAND
@@ -262,7 +267,7 @@ impl<T: Float> Pass<'_, T> {
                 for (phase, part) in parts.iter().enumerate() {
                     let at = (row - rows.start) * self.staged_row() + (phase * channels + channel) * pitch;
                     // SAFETY: the row is inside the plane, and has its place among the staged ones.
-                    unsafe { part.fill(Some(source), std::slice::from_raw_parts_mut(staged.add(at), pitch)) };
+                    unsafe { part.fill(self.staging, Some(source), staged.add(at), pitch) };
                 }
             }
         }
@@ -378,24 +383,18 @@ impl<T: Float> Pass<'_, T> {
                 let from = block.wrapping_add(channel * stride + (y - band.start) * self.block_row());
                 // SAFETY: the row is inside the target, and each of its phases inside the block.
                 unsafe {
-                    let to = std::slice::from_raw_parts_mut(to.add((channel * height + y) * width), width);
+                    let to = to.add((channel * height + y) * width);
                     match &self.columns.phases[..] {
-                        [_] => patches::copy_every::<T, 1>(from, to),
-                        [even, odd] => {
+                        [_] => (self.staging.stage)(from, 1, [0, width, width], to),
+                        [even, _] => {
                             let odds = from.add(even.len.next_multiple_of(lanes));
-                            for x in 0..odd.len {
-                                to[2 * x] = *from.add(x);
-                                to[2 * x + 1] = *odds.add(x);
-                            }
-                            if even.len > odd.len {
-                                to[width - 1] = *from.add(odd.len);
-                            }
+                            (self.staging.weave)([from, odds], width, to);
                         }
                         phases => {
                             let mut before = 0;
                             for (first, phase) in phases.iter().enumerate() {
                                 for x in 0..phase.len {
-                                    to[first + x * phases.len()] = *from.add(before + x);
+                                    *to.add(first + x * phases.len()) = *from.add(before + x);
                                 }
                                 before += phase.len.next_multiple_of(lanes);
                             }

@@ -10,6 +10,7 @@
 use super::Conv;
 use super::dots::{Dots, Lines, TAPS};
 use super::planar::Columns;
+use super::rows::Rows;
 use super::taps::{Axis, Form};
 use super::weight_grad::chunk;
 use crate::gemm::loops::panel_height;
@@ -40,6 +41,7 @@ pub fn applies<T: Float>(c: &Conv) -> bool {
 struct Geometry<'a, T: 'static> {
     c: &'a Conv,
     tiles: &'static [[Dots<T>; TAPS]],
+    staging: &'static Rows<T>,
     lanes: usize,
     rows: Axis,
     columns: Columns,
@@ -107,6 +109,7 @@ impl<T: Float> Geometry<'_, T> {
         Geometry {
             c,
             tiles,
+            staging: T::rows(level),
             lanes,
             rows: Axis::new(c, Form::Forward, 0),
             columns,
@@ -191,7 +194,7 @@ impl<T: Float> Geometry<'_, T> {
                     // SAFETY: the row is inside x, and has its place among the staged ones.
                     unsafe {
                         let to = staged.add(at + phase * pitch);
-                        part.fill(Some(source), std::slice::from_raw_parts_mut(to, pitch));
+                        part.fill(self.staging, Some(source), to, pitch);
                     }
                 }
             }
@@ -205,11 +208,8 @@ impl<T: Float> Geometry<'_, T> {
             for row in 0..rows {
                 // SAFETY: the row is inside dy, and has its place in the copy.
                 unsafe {
-                    let from = std::slice::from_raw_parts(dy.add((plane * height + row) * width), width);
-                    let to = to.add((plane * self.band + row) * all);
-                    let to = std::slice::from_raw_parts_mut(to, all);
-                    to[..width].copy_from_slice(from);
-                    to[width..].fill(T::ZERO);
+                    let from = dy.add((plane * height + row) * width);
+                    (self.staging.stage)(from, 1, [0, width, all], to.add((plane * self.band + row) * all));
                 }
             }
         }

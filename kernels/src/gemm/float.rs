@@ -16,6 +16,7 @@ pub trait Float:
     + sealed::HasKernels
     + crate::conv::dots::HasDots
     + crate::conv::reduce::HasReduce
+    + crate::conv::rows::HasRows
     + crate::conv::winograd::transforms::HasTransforms
     + 'static
 {
