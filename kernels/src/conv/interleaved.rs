@@ -10,7 +10,7 @@
 
 use super::ahead::{Lines, Requests};
 use super::interleave::{self, Planes};
-use super::reduce::{AHEAD, Reduce, Step, Term};
+use super::reduce::{Reduce, SELDOM, Step, Term};
 use super::taps::{Axis, Form, channels, depth, pack_weights};
 use super::{Conv, ConvBlock, ConvEpilogue};
 use crate::gemm::kernel::Kernels;
@@ -347,7 +347,8 @@ impl<T: Float> Pass<'_, T> {
                 c: to.map(|to| to.wrapping_add(first * lanes)),
                 c_stride: lanes,
                 accumulate,
-                ahead: requests.take(terms.len() * k.div_ceil(AHEAD), to[0]),
+                ahead: requests.take(terms.len() * k.div_ceil(SELDOM), to[0]),
+                every: SELDOM,
             };
             // SAFETY: handed on.
             unsafe { self.tiles[rows - 1][count - 1](&step) };

@@ -7,7 +7,7 @@
 //! of one stride phase are computed together, and woven with those of the others.
 
 use super::patches;
-use super::reduce::{AHEAD, Ahead, Reduce, Step, Term};
+use super::reduce::{Ahead, OFTEN, Reduce, SELDOM, Step, Term};
 use super::rows::Rows;
 use super::taps::{Axis, Form, channels, depth, pack_weights};
 use super::{Conv, ConvBlock, ConvEpilogue};
@@ -232,6 +232,10 @@ impl<T: Float> Pass<'_, T> {
                     // What the next task of this thread will stage.
                     ahead.ranges[0] = (src.wrapping_add(source * source_area), lines(source * source_area));
                 }
+                if self.direct && product + 1 < self.c.batch * self.c.groups {
+                    // And where it will put its results.
+                    ahead.ranges[1] = (to.wrapping_add(target * area), lines(target * area));
+                }
                 if band.len() == self.rows.len() && !self.direct {
                     ahead.ranges[1].1 = lines(target * area);
                 }
@@ -355,6 +359,7 @@ impl<T: Float> Pass<'_, T> {
     ) {
         let ([source, target], taps) = (self.channels, self.c.taps());
         let (height, len) = (panel_height(target, self.tiles.len()), self.depth.min(source - chunk));
+        let every = if k < SELDOM { OFTEN } else { SELDOM };
         let [(b0, to0), (b1, to1)] = [pair[0], pair[pair.len() - 1]];
         for first in (0..target).step_by(height) {
             let rows = height.min(target - first);
@@ -368,7 +373,8 @@ impl<T: Float> Pass<'_, T> {
                 c: [to0, to1].map(|to| to.wrapping_add(first * stride)),
                 c_stride: stride,
                 accumulate: chunk > 0,
-                ahead: ahead.take(terms.len() * k.div_ceil(AHEAD), to0),
+                ahead: ahead.take(terms.len() * k.div_ceil(every), to0),
+                every,
             };
             // SAFETY: handed on.
             unsafe { self.tiles[rows - 1][pair.len() - 1](&step) };

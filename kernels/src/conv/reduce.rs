@@ -49,12 +49,14 @@ pub struct Step<'a, T> {
     pub accumulate: bool,
     /// What to ask for.
     pub ahead: Ahead<T>,
+    /// Steps from one request to the next; every term begins with one.
+    pub every: usize,
 }
 
-/// Steps from one request to the next.
-pub const AHEAD: usize = 16;
-/// The same where the rows of A are a vector apart: those products are done sooner.
-pub const AHEAD_APART: usize = 4;
+/// Steps from one request to the next where sums are long.
+pub const SELDOM: usize = 16;
+/// The same where they are short, and results to be brought to the caches many.
+pub const OFTEN: usize = 4;
 
 /// Steps that A, which is read once for each tile, is brought to the first-level cache before its use.
 #[cfg(target_arch = "x86_64")]
@@ -178,7 +180,7 @@ mod portable {
 macro_rules! tile {
     ($t:ty, $features:literal, $set0:ident, $set1:ident, $fma:ident, $add:ident, $load:ident,
      $store:ident) => {
-        use super::super::{AHEAD, AHEAD_APART, NEXT, Step};
+        use super::super::{NEXT, Step};
         use std::arch::x86_64::*;
 
         /// See [`super::super::Reduce`].
@@ -206,7 +208,7 @@ macro_rules! tile {
                             line = line.wrapping_add(64 / size_of::<$t>());
                             (ahead, plane) = (line, 0);
                         }
-                        let some = left.min(if APART == 1 { AHEAD } else { AHEAD_APART });
+                        let some = left.min(step.every);
                         for _ in 0..some {
                             if APART == 1 {
                                 _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(NEXT * step.a_step).cast());

@@ -9,7 +9,7 @@
 
 use super::Conv;
 use super::interleave::{self, Planes};
-use super::reduce::{Ahead, Reduce, Step, Term};
+use super::reduce::{Ahead, Reduce, SELDOM, Step, Term};
 use super::weight_grad::chunk;
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
@@ -168,6 +168,7 @@ impl<T: Float> Pass<'_, T> {
                                     c_stride: nr,
                                     accumulate,
                                     ahead: Ahead { first: to, stride: 0, planes: 1 },
+                                    every: SELDOM,
                                 });
                             }
                         }

@@ -2,7 +2,7 @@
 
 use super::super::ahead::{Lines, Requests};
 use super::super::interleave;
-use super::super::reduce::{AHEAD_APART, Reduce, Step, Term};
+use super::super::reduce::{OFTEN, Reduce, Step, Term};
 use super::super::taps::{Form, channels};
 use super::super::{Conv, ConvBlock, ConvEpilogue};
 use super::transforms::{POINTS, Tiles, Transforms};
@@ -273,7 +273,8 @@ impl<T: Float> Pass<'_, T> {
                     c: [c, c.wrapping_add(lanes)],
                     c_stride: nr,
                     accumulate: false,
-                    ahead: ahead.take(terms.len() * lanes.div_ceil(AHEAD_APART), c),
+                    ahead: ahead.take(terms.len() * lanes.div_ceil(OFTEN), c),
+                    every: OFTEN,
                 };
                 // SAFETY: the terms name whole vectors of every tile of the panel, and of the weights of this point; the
                 // tiles have their places among the points of the target.

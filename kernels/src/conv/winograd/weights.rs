@@ -6,7 +6,7 @@
 //! The sum over the batch is cut into chunks and blocks by the shape alone, and so is every bit.
 
 use super::super::interleave;
-use super::super::reduce::{Ahead, Reduce, Step, Term};
+use super::super::reduce::{Ahead, Reduce, SELDOM, Step, Term};
 use super::super::tap_grad::turn;
 use super::super::taps::Form;
 use super::super::{Conv, weight_grad};
@@ -199,6 +199,7 @@ impl<T: Float> Pass<'_, T> {
                         c_stride: nr,
                         accumulate,
                         ahead: Ahead { first: to.wrapping_add(height * nr), stride: 0, planes: 1 },
+                        every: SELDOM,
                     };
                     // SAFETY: the points of these channels have `tiles` vectors, a tile's rows are in one of them; the
                     // sums have their places.
