@@ -15,6 +15,7 @@ pub mod dtype;
 pub mod fold;
 pub mod gather;
 pub mod gemm;
+pub mod huge;
 pub mod math;
 pub mod naive;
 pub mod par;

@@ -1,5 +1,6 @@
 //! Memory for tensor data: aligned buffers from a pool, so that after the first step nothing is asked of the system.
 
+use gradus_kernels::huge;
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::HashMap;
 use std::ptr::NonNull;
@@ -8,8 +9,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// Every buffer starts on a cache line, which is also an AVX-512 vector.
 const ALIGN: usize = 64;
-/// Large buffers start on a huge page, so that the system can back them with some.
-const HUGE: usize = 2 << 20;
 
 /// Bytes in use by tensors, not counting what the pool holds back.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -56,31 +55,12 @@ pub fn trim_memory() {
     }
 }
 
-/// Asks the system to back whole huge pages with one each: fewer faults at the first touch, and far fewer misses of the
-/// address translation afterwards.
-#[cfg(target_os = "linux")]
-fn prefer_huge_pages(start: NonNull<u8>, bytes: usize) {
-    use std::ffi::{c_int, c_void};
-    unsafe extern "C" {
-        fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
-    }
-    const MADV_HUGEPAGE: c_int = 14;
-    if bytes >= HUGE {
-        // SAFETY: the range is whole pages inside an allocation, and the advice changes no content. A system that
-        // does not take it says so, and nothing is lost.
-        unsafe { madvise(start.as_ptr().cast(), bytes & !(HUGE - 1), MADV_HUGEPAGE) };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn prefer_huge_pages(_: NonNull<u8>, _: usize) {}
-
 struct Block(NonNull<u8>);
 // SAFETY: a block in the pool is owned by the pool alone; it is plain memory.
 unsafe impl Send for Block {}
 
 fn layout(class: usize) -> Layout {
-    let align = if class >= HUGE { HUGE } else { ALIGN };
+    let align = if class >= huge::PAGE { huge::PAGE } else { ALIGN };
     // `size_class` keeps sizes far below the limit of Layout.
     Layout::from_size_align(class, align).expect("size classes are valid layouts")
 }
@@ -89,7 +69,7 @@ fn layout(class: usize) -> Layout {
 fn size_class(bytes: usize) -> Option<usize> {
     let bytes = bytes.max(ALIGN);
     let step = (bytes.next_power_of_two() / 8).max(ALIGN);
-    bytes.checked_next_multiple_of(step).filter(|&c| c <= isize::MAX as usize - HUGE)
+    bytes.checked_next_multiple_of(step).filter(|&c| c <= isize::MAX as usize - huge::PAGE)
 }
 
 /// A piece of memory that tensors share; back to the pool with the last of them.
@@ -132,7 +112,8 @@ impl Buffer {
             // SAFETY: as above.
             NonNull::new(unsafe { alloc(layout(class)) })
         });
-        found.inspect(|&start| prefer_huge_pages(start, class))
+        // SAFETY: the range is that of the allocation.
+        found.inspect(|&start| unsafe { huge::prefer(start, class) })
     }
 
     /// Whether it is what a request for `bytes` would give.

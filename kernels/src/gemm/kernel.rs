@@ -17,9 +17,11 @@ pub struct Step<T> {
     pub b_step: isize,
     /// Where to copy B on the way, at two vectors a step; or null, and then whole vectors of B are readable.
     pub packed: *mut T,
-    /// What will be needed next: one cache line is fetched at each k. Any address will do.
-    pub ahead: *const T,
-    /// Elements from one line of `ahead` to the next.
+    /// What will be needed next, any addresses: two cache lines, the same or this many elements apart, are fetched at
+    /// every second k. A core can wait for about a dozen lines of the third level at once, and what else misses the
+    /// first level meanwhile waits too: so not more of them.
+    pub ahead: (*const T, isize),
+    /// Elements from one `ahead` to the next.
     pub ahead_step: isize,
     /// Element (0, 0) of C, whose columns are adjacent.
     pub c: *mut T,
@@ -63,6 +65,10 @@ pub struct Run {
 /// runs in ascending order of `to`, pitch, out. Up to [`SLACK`] elements are read past the end of a run and written
 /// past the end of a row.
 pub type Gather<T> = unsafe fn(*const T, &[usize], &[Run], usize, *mut T);
+
+/// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
+/// the 14 of a row.
+pub const ROWS_AHEAD: isize = 24;
 
 /// Elements that packing may write past the end of a panel.
 pub const SLACK: usize = 16;

@@ -24,9 +24,6 @@ const B_LEAST: usize = 1 << 20;
 const TOGETHER: usize = 4;
 /// The k that are packed of one such panel before the next.
 const STRIPE: usize = 16;
-/// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
-/// the 14 of a row.
-const ROWS_AHEAD: isize = 24;
 /// Panels of A that a panel of B must serve before copying it pays.
 const IN_PLACE_B: usize = 3;
 /// Bytes of a cache line.
@@ -45,11 +42,18 @@ pub trait Left<T>: Sync {
         None
     }
 
-    /// Packs one panel: `out[p * rows.len() + i]`, p counted from the start of `ks`.
+    /// Packs one panel: `out[p * rows.len() + i]`, p counted from the start of `ks`; or, where it
+    /// [keeps rows](Left::keeps_rows), `out[i * pitch(ks.len()) + p]`.
     ///
     /// # Safety
     /// The ranges are inside the operand; `out` has room for the panel and [`SLACK`] more.
     unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T);
+
+    /// Whether packing leaves the k of a row adjacent: it then does no more than lay the rows where they do not compete
+    /// for the cache.
+    fn keeps_rows(&self) -> bool {
+        false
+    }
 
     /// Whether panels side by side share cache lines: then several are packed at once, a few k at a time.
     fn shares_lines(&self) -> bool {
@@ -115,9 +119,16 @@ pub fn block_depth(k: usize) -> usize {
     k.div_ceil(k.div_ceil(KC).max(1)).max(1)
 }
 
+/// Elements from row to row of a packed panel of A that [keeps rows](Left::keeps_rows): an odd number of cache lines, so
+/// that the rows do not compete.
+pub fn pitch<T>(depth: usize) -> usize {
+    let line = LINE / size_of::<T>();
+    (depth.div_ceil(line) | 1) * line
+}
+
 /// Room for a packed panel of A and slack.
-fn panel_len(height: usize, depth: usize) -> usize {
-    (height * depth + SLACK).next_multiple_of(SLACK)
+fn panel_len<T>(height: usize, depth: usize) -> usize {
+    height * pitch::<T>(depth) + SLACK
 }
 
 /// Whether the elements at this stride compete for few lines of the first-level cache (64 sets).
@@ -160,7 +171,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         let inside = by_rows && b_bytes <= cache / B_SHARE;
         let room = if inside { deeps } else { 1 };
         let b_len = if single { nr } else { nc.next_multiple_of(nr) } * depth;
-        let a_len = mc / height * panel_len(height, depth);
+        let a_len = mc / height * panel_len::<T>(height, depth);
         scratch::with(a_len + room * b_len + SLACK, |a_block: *mut T| {
             // Loop 5.
             for jc in cols.clone().step_by(nc) {
@@ -231,14 +242,14 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             // Loop 1.
             let (mut down, mut index) = (rows.start..rows.end.min(rows.start + height), 0);
             while !down.is_empty() {
-                let a_panel = a_block.wrapping_add(index * panel_len(height, depth));
-                let (a, a_strides) = self.left_panel(&down, ks.start, a_panel);
+                let a_panel = a_block.wrapping_add(index * panel_len::<T>(height, depth));
+                let (a, a_strides) = self.left_panel(&down, &ks, a_panel);
                 let mut step =
                     Step { a, a_strides, accumulate: ks.start > 0, ..panel.step(index, depth, nr) };
                 if let Some((ahead, share)) =
                     self.left_ahead(&down, across.start - cols.start, &ks, cols.len())
                 {
-                    (step.ahead, step.ahead_step) = (ahead, share);
+                    (step.ahead, step.ahead_step) = ((ahead, share), 2 * share);
                 }
                 // SAFETY: the panels are packed or in place; the tile is in this thread's part.
                 unsafe { self.tile(step, down.clone(), across.clone()) };
@@ -253,10 +264,11 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     }
 
     /// Where a panel of A is read and its strides along rows and k; `packed` if it is not in place.
-    fn left_panel(&self, rows: &Range<usize>, k: usize, packed: *const T) -> (*const T, [isize; 2]) {
-        match (self.left.in_place(rows.start, k), self.left.along_k(rows.start, k)) {
+    fn left_panel(&self, rows: &Range<usize>, ks: &Range<usize>, packed: *const T) -> (*const T, [isize; 2]) {
+        match (self.left.in_place(rows.start, ks.start), self.left.along_k(rows.start, ks.start)) {
             (Some((a, step)), _) => (a, [1, step]),
             (_, Some((a, stride))) => (a, [stride, 1]),
+            _ if self.left.keeps_rows() => (packed, [pitch::<T>(ks.len()) as isize, 1]),
             _ => (packed, [1, rows.len() as isize]),
         }
     }
@@ -290,7 +302,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             let ks_part = k..ks.end.min(k + stripe);
             for (index, row) in rows.clone().step_by(height).enumerate() {
                 let rows = row..rows.end.min(row + height);
-                let at = index * panel_len(height, ks.len()) + (k - ks.start) * rows.len();
+                let at = index * panel_len::<T>(height, ks.len()) + (k - ks.start) * rows.len();
                 // SAFETY: handed on; what is written past a stripe is written again, or in the slack of its panel.
                 unsafe { self.left.pack(self.kernels, rows, ks_part.clone(), out.wrapping_add(at)) };
             }
@@ -363,21 +375,25 @@ impl<T: Float> Panel<T> {
             _ => (self.packed.cast_const(), nr as isize, ptr::null_mut()),
         };
         let (ahead, ahead_step) = match self.next {
-            _ if self.source.is_some() && index == 0 => (b.wrapping_offset(ROWS_AHEAD * b_step), b_step),
-            // A line of each row in one tile, the next in another, as evenly as can be: the third level delivers no
-            // faster. One line more than the panel fills, in case it begins inside of one.
+            // A line of each row of one half of the rows in one tile, of the other half in another, and so on, the tiles
+            // as far apart as can be: the third level delivers no faster.
             Some(Some((next, step))) if index > 0 => {
-                let (lines, index) = (nr / line + 1, index - 1);
-                let apart = ((self.tiles - 1) / lines).max(1);
-                let fetches = index % apart == 0 && index / apart < lines;
-                (next.wrapping_add(index / apart * line), if fetches { step } else { 0 })
+                let aligned = next.align_offset(LINE) == 0 && step % line as isize == 0;
+                let (parts, index) = (2 * (nr.div_ceil(line) + usize::from(!aligned)), index - 1);
+                let apart = ((self.tiles - 1) / parts).max(1);
+                let part = index / apart;
+                let first = next
+                    .wrapping_add(part / 2 * line)
+                    .wrapping_offset((part % 2 * depth / 2) as isize * step);
+                ((first, 0), if index % apart == 0 && part < parts { step } else { 0 })
             }
             // An equal part in each tile.
             Some(None) => {
                 let share = nr.div_ceil(self.tiles).min(line);
-                (self.packed.wrapping_add((nr + index * share) * depth).cast_const(), share as isize)
+                let first = self.packed.wrapping_add((nr + index * share) * depth).cast_const();
+                ((first, share as isize), 2 * share as isize)
             }
-            _ => (b, 0),
+            _ => ((b, 0), 0),
         };
         let (a, c) = (ptr::null(), ptr::null_mut());
         Step {

@@ -1,10 +1,11 @@
 //! Matrices at any strides as operands of the five loops.
 
 use super::kernel::Kernels;
-use super::loops::{Left, Right, Target};
+use super::loops::{Left, Right, Target, pitch};
 use super::{Block, Epilogue, Float, SharedMut};
 use crate::simd::prefetch;
 use std::ops::Range;
+use std::ptr;
 
 /// A matrix at any strides, on either side of the product.
 pub struct Strided<T> {
@@ -34,12 +35,29 @@ impl<T: Float> Left<T> for Strided<T> {
         (self.in_place && self.strides[1] == 1).then(|| (self.at(row, k), self.strides[0]))
     }
 
+    fn keeps_rows(&self) -> bool {
+        self.strides[1] == 1
+    }
+
     fn shares_lines(&self) -> bool {
-        self.strides[0] == 1
+        self.strides[0] == 1 && !self.keeps_rows()
     }
 
     unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T) {
         let [along, down] = self.strides;
+        if self.keeps_rows() {
+            for (i, row) in rows.enumerate() {
+                // SAFETY: the caller vouches for the row and for its place in the panel.
+                unsafe {
+                    ptr::copy_nonoverlapping(
+                        self.at(row, ks.start),
+                        out.add(i * pitch::<T>(ks.len())),
+                        ks.len(),
+                    )
+                }
+            }
+            return;
+        }
         let (count, src) = (rows.len(), self.at(rows.start, ks.start));
         // SAFETY: handed on.
         unsafe { kernels.pack(ks.len(), count, count, src, along, down, out) }

@@ -3,19 +3,19 @@
 //! `kernels!` is called in a module that names its vectors: `Vector`, `Mask`, `zero`, `splat`, `load`, `store`, `add`,
 //! `multiply_add`, `first` (the mask of the first lanes), `load_first`, `store_first` and `square` (which transposes).
 
-/// Its body once for each row a tile can have, the row being a constant in each, so that tiles stay in registers:
-/// compilers give up unrolling the longer loops.
-macro_rules! each_row {
-    ($row:ident $body:block) => { each_row!(@ $row $body; 0 1 2 3 4 5 6 7 8 9 10 11 12 13) };
-    (@ $row:ident $body:block; $($index:literal)*) => { $({ let $row = $index; $body })* };
+/// Its body once for each index, a constant in each, so that tiles stay in registers: compilers give up unrolling the
+/// longer loops.
+macro_rules! each {
+    ($index:ident in rows $body:block) => { each!($index in [0 1 2 3 4 5 6 7 8 9 10 11 12 13] $body) };
+    ($index:ident in [$($value:literal)*] $body:block) => { $({ let $index = $value; $body })* };
 }
-pub(super) use each_row;
+pub(super) use each;
 
 macro_rules! kernels {
     ($features:literal, $t:ty, $lanes:literal) => {
-        use crate::gemm::kernel::{self, MAX_NR, Run, Step, pack_any};
+        use crate::gemm::kernel::{self, MAX_NR, ROWS_AHEAD, Run, Step, pack_any};
         use crate::gemm::small;
-        use crate::gemm::x86::each_row;
+        use crate::gemm::x86::each;
 
         const LANES: usize = $lanes;
 
@@ -74,7 +74,7 @@ macro_rules! kernels {
             step: &Step<$t>,
             sum: &mut [[Vector; VECS]; ROWS],
         ) {
-            let &Step { a_strides: [a_row, a_step], mut b, b_step, mut packed, mut ahead, .. } = step;
+            let &Step { a_strides: [a_row, a_step], mut b, b_step, mut packed, ahead: (mut ahead, apart), .. } = step;
             let last = first(step.cols - (VECS - 1) * LANES);
             // Every third row: the addressing modes reach the two after it without another register.
             let mut a = [step.a; 5];
@@ -85,41 +85,44 @@ macro_rules! kernels {
             // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each of the k steps, and
             // for 2 vectors a step of the packed panel.
             unsafe {
-                for _ in 0..step.k {
-                    let mut x = [zero(); VECS];
-                    for v in 0..VECS {
-                        let at = b.add(v * LANES);
-                        x[v] = if PACK && v + 1 == VECS { load_first(last, at) } else { load(at) };
-                        if PACK {
-                            store(packed.add(v * LANES), x[v]);
-                        }
-                    }
+                for p in (0..step.k).step_by(2) {
                     _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                    if PACK {
-                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(LANES).cast());
-                    }
-                    each_row!(row {
-                        if row < ROWS {
-                            let y = splat(if ADJACENT {
-                                *a[0].add(row)
-                            } else {
-                                *a[row / 3].offset((row % 3) as isize * a_row)
-                            });
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_offset(apart).cast());
+                    ahead = ahead.wrapping_offset(step.ahead_step);
+                    each!(half in [0 1] {
+                        if half == 0 || p + 1 < step.k {
+                            let mut x = [zero(); VECS];
                             for v in 0..VECS {
-                                total[row][v] = multiply_add(y, x[v], total[row][v]);
+                                let at = b.add(v * LANES);
+                                x[v] = if PACK && v + 1 == VECS { load_first(last, at) } else { load(at) };
+                                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_offset(ROWS_AHEAD * b_step).cast());
+                                if PACK {
+                                    store(packed.add(v * LANES), x[v]);
+                                }
+                            }
+                            each!(row in rows {
+                                if row < ROWS {
+                                    let y = splat(if ADJACENT {
+                                        *a[0].add(row)
+                                    } else {
+                                        *a[row / 3].offset((row % 3) as isize * a_row)
+                                    });
+                                    for v in 0..VECS {
+                                        total[row][v] = multiply_add(y, x[v], total[row][v]);
+                                    }
+                                }
+                            });
+                            for a in &mut a[..if ADJACENT { 1 } else { ROWS.div_ceil(3) }] {
+                                *a = a.wrapping_offset(if ADJACENT { a_step } else { 1 });
+                                // Compilers that know how the addresses hang together keep one for each row, in memory.
+                                std::arch::asm!("/* {0} */", inout(reg) *a, options(pure, nomem, nostack, preserves_flags));
+                            }
+                            b = b.wrapping_offset(b_step);
+                            if PACK {
+                                packed = packed.wrapping_add(2 * LANES);
                             }
                         }
                     });
-                    for a in &mut a[..if ADJACENT { 1 } else { ROWS.div_ceil(3) }] {
-                        *a = a.wrapping_offset(if ADJACENT { a_step } else { 1 });
-                        // Compilers that know how the addresses hang together keep one for each row, in memory.
-                        std::arch::asm!("/* {0} */", inout(reg) *a, options(pure, nomem, nostack, preserves_flags));
-                    }
-                    b = b.wrapping_offset(b_step);
-                    ahead = ahead.wrapping_offset(step.ahead_step);
-                    if PACK {
-                        packed = packed.wrapping_add(2 * LANES);
-                    }
                 }
             }
             *sum = total;
