@@ -110,7 +110,7 @@ fn whole_vectors_of_images() -> Vec<Conv> {
     ]
 }
 
-/// 3 × 3 kernels with channels enough for Winograd's algorithm, mostly no whole vectors: odd planes, every padding, blocks
+/// 3 × 3 kernels, and 4 × 4 with stride 2, with channels enough for Winograd's algorithm, mostly no whole vectors: odd planes, every padding, blocks
 /// that end within an image and at the end of one, outputs shorter and longer than computed, groups.
 fn tiles_of_two_by_two() -> Vec<Conv> {
     let base = layer(3, [47, 35], [13, 15], 3, 1, 1);
@@ -123,6 +123,11 @@ fn tiles_of_two_by_two() -> Vec<Conv> {
         Conv { output: [16, 14], ..base },
         Conv { padding: [0, 2], output: [10, 17], ..base },
         layer(3, [16, 32], [20, 22], 3, 1, 1),
+        layer(2, [47, 48], [32, 36], 4, 2, 1),
+        layer(1, [32, 35], [63, 66], 4, 2, 1),
+        layer(1, [35, 32], [63, 64], 4, 2, 1),
+        Conv { groups: 2, ..layer(1, [64, 64], [32, 36], 4, 2, 1) },
+        Conv { output: [15, 18], ..layer(3, [32, 33], [32, 36], 4, 2, 1) },
     ]
 }
 

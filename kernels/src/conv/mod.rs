@@ -6,8 +6,8 @@
 //!
 //! * `dense`: the kernel covers the input; one matrix product over the batch.
 //! * `pixelwise`: 1 × 1 kernels; products on the planes as they lie.
-//! * `winograd`: 3 × 3 kernels without stride, of 32 channels and more (for the weight gradient 16); a vector holds one
-//!   point of several channels.
+//! * `winograd`: 3 × 3 kernels without stride, of 32 channels and more (for the weight gradient 16), and 4 × 4 with
+//!   stride 2 over large planes; a vector holds one point of several channels.
 //! * `planar`: rows about as wide as whole vectors; a vector holds a run of pixels.
 //! * `planar_grad`: weight gradient of up to four input channels over large planes; a vector holds a run of pixels.
 //! * `interleaved`: narrow planes of a batch that fills vectors; a vector holds one pixel of several images.

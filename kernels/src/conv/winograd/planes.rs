@@ -5,8 +5,8 @@ use super::super::interleave;
 use super::super::reduce::{OFTEN, Reduce, Step, Term};
 use super::super::taps::{Form, channels};
 use super::super::{Conv, ConvBlock, ConvEpilogue};
-use super::transforms::{POINTS, Tiles, Transforms};
-use super::{Grid, Part, ToPoints};
+use super::transforms::{Tiles, Transforms};
+use super::{Grid, Kind, Part, ToPoints};
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
 use crate::gemm::{Float, SharedMut, scratch};
@@ -24,6 +24,7 @@ const PIXELS: usize = 64;
 struct Pass<'a, T: 'static> {
     c: &'a Conv,
     form: Form,
+    kind: &'static Kind,
     kernels: &'static Kernels<T>,
     tiles: &'static [[Reduce<T>; 2]],
     transforms: &'static Transforms<T>,
@@ -47,14 +48,15 @@ pub unsafe fn run<T: Float>(
     epilogue: ConvEpilogue,
 ) {
     let (level, channels) = (simd::level(), channels(c, form));
-    let kernels = T::kernels(level);
+    let (kernels, kind) = (T::kernels(level), Kind::of(c, form));
     let pass = Pass {
         c,
         form,
+        kind,
         kernels,
         tiles: T::reduce_apart(level),
         transforms: T::transforms(level),
-        grid: Grid::new(c, form),
+        grid: Grid::new(c, kind, form),
         channels,
         blocks: [channels[0].div_ceil(kernels.lanes), channels[1].div_ceil(kernels.nr())],
     };
@@ -84,23 +86,31 @@ pub unsafe fn run<T: Float>(
 }
 
 impl<T: Float> Pass<'_, T> {
-    /// Elements from one point of the weights to the next: source channel, target channel. One vector more, lest they
+    /// Elements from one point of the weights to the next: source phase and channel, target channel. One vector more, lest they
     /// compete for the same lines of the cache.
     fn weights_step(&self) -> usize {
-        (self.blocks[0] * self.kernels.nr() + 1) * self.kernels.lanes
+        (self.kind.folds * self.blocks[0] * self.kernels.nr() + 1) * self.kernels.lanes
     }
 
     /// Elements of the points of a group's weights: block of target channels, point.
     fn weights_len(&self) -> usize {
-        self.blocks[1] * POINTS * self.weights_step()
+        self.blocks[1] * self.points() * self.weights_step()
+    }
+
+    /// Points of all phases of the target.
+    fn points(&self) -> usize {
+        self.kind.points * self.kind.phases
     }
 
     /// Transforms the weights of one block of target channels.
     unsafe fn weights(&self, group: usize, block: usize, w: *const T, points: *mut T) {
         let ([source, target], nr, lanes) = (self.channels, self.kernels.nr(), self.kernels.lanes);
         let (first, step) = (block * nr, self.weights_step());
-        let (count, points) = (nr.min(target - first), points.wrapping_add(block * POINTS * step));
-        scratch::with(PIECE * 9 * nr + SLACK, |taps: *mut T| {
+        let (count, points) = (nr.min(target - first), points.wrapping_add(block * self.points() * step));
+        let (all, rows) = (self.kind.taps, self.blocks[0] * lanes);
+        // From one phase to the next: of the source, or of the target.
+        let next = if self.kind.folds > 1 { rows * nr } else { self.kind.points * step };
+        scratch::with(PIECE * all * nr + SLACK, |taps: *mut T| {
             for piece in (0..source).step_by(PIECE) {
                 let some = PIECE.min(source - piece);
                 // SAFETY: these weights are inside w; `taps` has room for those of PIECE channels, and slack; the points
@@ -110,41 +120,48 @@ impl<T: Float> Pass<'_, T> {
                     for channel in 0..some {
                         // The input gradient sees them from the other end.
                         let (first, apart) = match self.form {
-                            Form::Forward => (channel * 9, nr as isize),
-                            Form::InputGrad => (channel * 9 + 8, -(nr as isize)),
+                            Form::Forward => (channel * all, nr as isize),
+                            Form::InputGrad => (channel * all + all - 1, -(nr as isize)),
                         };
                         for left in (0..count).step_by(lanes) {
                             let to = points.add((piece + channel) * nr + left);
-                            (self.transforms.weights)(taps.add(first * nr + left), apart, to, step);
+                            let taps = taps.add(first * nr + left);
+                            match all {
+                                9 => (self.transforms.weights)(taps, apart, to, step),
+                                _ => (self.transforms.weight_phases)(taps, apart, to, step, next),
+                            }
                         }
                     }
                 }
             }
         });
-        for point in 0..POINTS {
-            let rest = source * nr..self.blocks[0] * lanes * nr;
-            // SAFETY: lanes without a channel have their place as well.
-            unsafe {
-                let rest = std::slice::from_raw_parts_mut(points.add(point * step + rest.start), rest.len());
-                rest.fill(T::ZERO);
+        for point in 0..self.points() {
+            for fold in 0..self.kind.folds {
+                // SAFETY: lanes without a channel have their place as well.
+                unsafe {
+                    let rest = points.add(point * step + (fold * rows + source) * nr);
+                    std::slice::from_raw_parts_mut(rest, (rows - source) * nr).fill(T::ZERO);
+                }
             }
         }
     }
 
     /// Brings some weights into the order source channel, tap, target channel.
     unsafe fn taps(&self, group: usize, to: Range<usize>, from: Range<usize>, w: *const T, taps: *mut T) {
-        let ([source, target], nr, transpose) = (self.channels, self.kernels.nr(), self.kernels.transpose);
+        let ([source, target], nr, all) = (self.channels, self.kernels.nr(), self.kind.taps);
+        let transpose = self.kernels.transpose;
         // SAFETY: handed on.
         unsafe {
             match self.form {
                 Form::Forward => {
-                    let w = w.add(((group * target + to.start) * source + from.start) * 9);
-                    transpose(from.len() * 9, to.len(), nr, w, (source * 9) as isize, taps);
+                    let w = w.add(((group * target + to.start) * source + from.start) * all);
+                    transpose(from.len() * all, to.len(), nr, w, (source * all) as isize, taps);
                 }
                 Form::InputGrad => {
                     for channel in from.clone() {
-                        let w = w.add(((group * source + channel) * target + to.start) * 9);
-                        transpose(9, to.len(), nr, w, 9, taps.add((channel - from.start) * 9 * nr));
+                        let w = w.add(((group * source + channel) * target + to.start) * all);
+                        let taps = taps.add((channel - from.start) * all * nr);
+                        transpose(all, to.len(), nr, w, all as isize, taps);
                     }
                 }
             }
@@ -163,11 +180,11 @@ impl<T: Float> Pass<'_, T> {
     ) {
         let (nr, lanes, tiles) = (self.kernels.nr(), self.kernels.lanes, rows.len() * self.grid.tiles[1]);
         // An odd number of vectors, lest points compete for the same lines of the cache.
-        let steps = [((self.blocks[0] * tiles) | 1) * lanes, tiles * nr + lanes];
+        let steps = [((self.kind.folds * self.blocks[0] * tiles) | 1) * lanes, tiles * nr + lanes];
         let height = rows.len().min(self.grid.tiles[0]);
         let stage = self.grid.staged(0, height).iter().product::<usize>() * lanes;
-        let sink = self.sink_rows() * 4 * self.grid.tiles[1] * nr;
-        let (from_len, to_len) = (POINTS * steps[0], POINTS * steps[1]);
+        let sink = self.sink_rows() * self.kind.size.pow(2) * self.grid.tiles[1] * nr;
+        let (from_len, to_len) = (self.points() * steps[0], self.points() * steps[1]);
         let area = self.grid.planes[0][0] * self.grid.planes[0][1];
         let len = from_len + to_len + stage.max(sink) + interleave::room(self.kernels);
         scratch::with(len, |from: *mut T| {
@@ -178,19 +195,27 @@ impl<T: Float> Pass<'_, T> {
             unsafe {
                 let to_points = ToPoints {
                     kernels: self.kernels,
-                    transform: self.transforms.source,
+                    transform: match (self.kind.folds, self.kind.phases) {
+                        (1, 1) => self.transforms.source,
+                        (_, 1) => self.transforms.phases,
+                        _ => self.transforms.windows,
+                    },
                     grid: &self.grid,
                     side: 0,
                     stage: plane,
                     room,
                 };
+                let apart = match self.kind.phases {
+                    1 => self.blocks[0] * tiles * lanes,
+                    _ => self.kind.points * steps[0],
+                };
                 for part in self.grid.parts(&rows) {
                     let first = (part.image * self.c.groups + group) * self.channels[0];
                     let src = src.wrapping_add(first * area);
-                    to_points.run(&part, src, self.channels[0], from, [steps[0], tiles * lanes]);
+                    to_points.run(&part, src, self.channels[0], from, [steps[0], tiles * lanes], apart);
                 }
                 for block in 0..self.blocks[1] {
-                    let weights = weights.add(block * POINTS * self.weights_step());
+                    let weights = weights.add(block * self.points() * self.weights_step());
                     let mut ahead = self.ahead(group, block, &rows, src, to);
                     self.products(block, tiles, weights, from, points, steps, &mut ahead);
                     for part in self.grid.parts(&rows) {
@@ -213,7 +238,7 @@ impl<T: Float> Pass<'_, T> {
     /// Pixels of the target in some rows of tiles.
     fn pixels(&self, rows: &Range<usize>) -> Range<usize> {
         let [height, width] = self.grid.planes[1];
-        2 * rows.start * width..height.min(2 * rows.end) * width
+        self.kind.size * rows.start * width..height.min(self.kind.size * rows.end) * width
     }
 
     /// What to ask for during the products of one block of the target: its place among the planes, and a share of what
@@ -229,9 +254,10 @@ impl<T: Float> Pass<'_, T> {
         let nr = self.kernels.nr();
         let lines = |side: usize, planes: *const T, first: usize, channels: Range<usize>| {
             let ([height, width], count) = (self.grid.planes[side], self.channels[side]);
-            let (image, row) = (first / self.grid.tiles[0], 2 * (first % self.grid.tiles[0]));
+            let step = if side == 0 { self.kind.step } else { self.kind.size };
+            let (image, row) = (first / self.grid.tiles[0], step * (first % self.grid.tiles[0]));
             let plane = (image * self.c.groups + group) * count + channels.start;
-            let pixels = (2 * rows.len()).min(height.saturating_sub(row)) * width;
+            let pixels = (step * rows.len()).min(height.saturating_sub(row)) * width;
             let first = planes.wrapping_add((plane * height + row) * width);
             let area = height * width;
             Lines::new(first, pixels, [TOGETHER, area], [channels.len().div_ceil(TOGETHER), TOGETHER * area])
@@ -257,9 +283,11 @@ impl<T: Float> Pass<'_, T> {
         let (nr, lanes) = (self.kernels.nr(), self.kernels.lanes);
         let vectors = nr.min(self.channels[1] - block * nr).div_ceil(lanes);
         let term = |block: usize| Term { a: block * tiles * lanes, b: [block * lanes * nr; 2] };
-        let (terms, height): (Vec<_>, _) =
-            ((0..self.blocks[0]).map(term).collect(), panel_height(tiles, self.tiles.len()));
-        for point in 0..POINTS {
+        let (terms, height): (Vec<_>, _) = (
+            (0..self.kind.folds * self.blocks[0]).map(term).collect(),
+            panel_height(tiles, self.tiles.len()),
+        );
+        for point in 0..self.points() {
             let b = weights.wrapping_add(point * self.weights_step());
             for first in (0..tiles).step_by(height) {
                 let c = to.wrapping_add(point * steps[1] + first * nr);
@@ -285,7 +313,7 @@ impl<T: Float> Pass<'_, T> {
 
     /// Rows of tiles that become pixels at once.
     fn sink_rows(&self) -> usize {
-        PIXELS.div_ceil(2 * self.grid.planes[1][1])
+        PIXELS.div_ceil(self.kind.size * self.grid.planes[1][1])
     }
 
     /// The pixels of one part of one block of the target.
@@ -305,6 +333,9 @@ impl<T: Float> Pass<'_, T> {
         let ([height, width], count) = (grid.planes[1], nr.min(target - block * nr));
         let first = (part.image * self.c.groups + group) * target + block * nr;
         let to = to.wrapping_add(first * height * width);
+        let transform = if self.kind.taps == 9 { self.transforms.target } else { self.transforms.phase };
+        // Pixels from one to the next of the same phase.
+        let apart = self.kind.size / 2;
         for first in part.rows.clone().step_by(self.sink_rows()) {
             let rows = first..part.rows.end.min(first + self.sink_rows());
             let pixels = self.pixels(&rows);
@@ -312,15 +343,23 @@ impl<T: Float> Pass<'_, T> {
             unsafe {
                 for row in rows.clone() {
                     let tile = part.before + (row - part.rows.start) * grid.tiles[1];
-                    for left in (0..count).step_by(lanes) {
-                        (self.transforms.target)(&Tiles {
-                            plane: plane.add((row - first) * 2 * width * nr + left),
-                            pitch: [width * nr, nr],
-                            points: points.add(tile * nr + left),
-                            step: [step, nr],
-                            count: grid.tiles[1],
-                            size: [height - 2 * row, width],
-                        });
+                    let top = (row - first) * self.kind.size;
+                    for phase in 0..self.kind.phases {
+                        let [y, x] = [phase / 2, phase % 2];
+                        for left in (0..count).step_by(lanes) {
+                            transform(&Tiles {
+                                plane: plane.wrapping_add(((top + y) * width + x) * nr + left),
+                                pitch: [apart * width * nr, apart * nr],
+                                points: points.add(phase * self.kind.points * step + tile * nr + left),
+                                step: [step, nr],
+                                apart: 0,
+                                count: grid.tiles[1],
+                                size: [
+                                    height.saturating_sub(row * self.kind.size + y).div_ceil(apart),
+                                    (width - x).div_ceil(apart),
+                                ],
+                            });
+                        }
                     }
                 }
                 let to = to.add(pixels.start);

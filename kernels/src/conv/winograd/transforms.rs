@@ -1,4 +1,4 @@
-//! The transforms of F(2 × 2, 3 × 3), a vector at a time: lanes are channels, which never meet.
+//! The transforms of F(2 × 2, 3 × 3) and F(2 × 2, 2 × 2), a vector at a time: lanes are channels, which never meet.
 //!
 //! With the points 0, 1, -1 and infinity they are sums and halves: exact but for the rounding of sums.
 //!
@@ -7,12 +7,18 @@
 //! Bᵀ =  ⎢0  1  1  0⎥   G = ⎢1/2 1/2 1/2⎥   Aᵀ = ⎡1  1  1  0⎤   y = Aᵀ [ (G w Gᵀ) ∘ (Bᵀ x B) ] A
 //!       ⎢0 -1  1  0⎥       ⎢1/2-1/2 1/2⎥        ⎣0  1 -1 -1⎦
 //!       ⎣0  1  0 -1⎦       ⎣ 0   0   1 ⎦                        dw = Gᵀ [ (A dy Aᵀ) ∘ (Bᵀ x B) ] G
+//!
+//!       ⎡1 -1  0⎤          ⎡1  0⎤
+//! Bᵀ =  ⎢0  1  0⎥      G = ⎢1  1⎥              Aᵀ = ⎡1  1  0⎤
+//!       ⎣0  1 -1⎦          ⎣0  1⎦                   ⎣0  1 -1⎦
 //! ```
 
 use crate::simd::Level;
 
-/// Elements of a transformed tile.
+/// Elements of a transformed tile of F(2 × 2, 3 × 3).
 pub const POINTS: usize = 16;
+/// The same of F(2 × 2, 2 × 2).
+pub const FEWER: usize = 9;
 
 /// A row of tiles in the plane: `[y, x, lane]`, x adjacent vectors.
 pub type Row<T> = unsafe fn(&Tiles<T>);
@@ -27,6 +33,8 @@ pub struct Tiles<T> {
     pub points: *mut T,
     /// Elements from one point to the next, and from one tile to the next.
     pub step: [usize; 2],
+    /// Elements from the points of one stride phase to those of the next.
+    pub apart: usize,
     /// Tiles.
     pub count: usize,
     /// Rows and columns of the plane from the first vector on; a tile may reach past them where it is written.
@@ -36,6 +44,10 @@ pub struct Tiles<T> {
 /// Kernels between the taps of weights and points. Arguments: taps, elements from one to the next, points, elements from
 /// one to the next.
 pub type Weights<T> = unsafe fn(*mut T, isize, *mut T, usize);
+
+/// Kernels from the taps of weights to the points of every stride phase. Arguments: taps, elements from one to the next,
+/// points, elements from one to the next, and from one phase to the next.
+pub type Phases<T> = unsafe fn(*mut T, isize, *mut T, usize, usize);
 
 /// The transforms of one level for one type.
 pub struct Transforms<T: 'static> {
@@ -49,6 +61,14 @@ pub struct Transforms<T: 'static> {
     pub weights: Weights<T>,
     /// `taps = Gᵀ points G`: the adjoint of `weights`.
     pub weight_grad: Weights<T>,
+    /// The same as `source` for stride 2: tiles of 6 × 6 that are 4 apart, four phases of 3 × 3.
+    pub phases: Row<T>,
+    /// The same for the gradient of stride 2: tiles of 4 × 4 that are 2 apart, four windows of 3 × 3.
+    pub windows: Row<T>,
+    /// `plane = Aᵀ points A` of one phase.
+    pub phase: Row<T>,
+    /// `points = G taps Gᵀ` of four phases of 2 × 2 taps.
+    pub weight_phases: Phases<T>,
 }
 
 /// The types that have transforms.
@@ -82,7 +102,17 @@ macro_rules! transforms {
     ($t:ty, $lanes:literal $(, $features:literal)?) => {
         use super::super::{Tiles, Transforms};
 
-        pub static ALL: Transforms<$t> = Transforms { source, target, gradient, weights, weight_grad };
+        pub static ALL: Transforms<$t> = Transforms {
+            source,
+            target,
+            gradient,
+            weights,
+            weight_grad,
+            phases: apart::<6, 2>,
+            windows: apart::<4, 1>,
+            phase,
+            weight_phases,
+        };
 
         /// Bᵀ.
         #[inline]
@@ -151,6 +181,107 @@ macro_rules! transforms {
                 }
                 from = from.wrapping_add(2 * $lanes);
                 to = to.wrapping_add(tiles.step[1]);
+            }
+        }
+
+        /// Bᵀ, Aᵀ and G of F(2, 2).
+        #[inline]
+        $(#[target_feature(enable = $features)])?
+        fn analysed2([a, b, c]: [Vector; 3]) -> [Vector; 3] {
+            [sub(a, b), b, sub(b, c)]
+        }
+
+        #[inline]
+        $(#[target_feature(enable = $features)])?
+        fn composed2([a, b, c]: [Vector; 3]) -> [Vector; 2] {
+            [add(a, b), sub(b, c)]
+        }
+
+        #[inline]
+        $(#[target_feature(enable = $features)])?
+        fn widened2([a, b]: [Vector; 2]) -> [Vector; 3] {
+            [a, add(a, b), b]
+        }
+
+        /// See [`Transforms::phases`] and [`Transforms::windows`]: of tiles of SIZE × SIZE, four parts of 3 × 3 pixels that
+        /// are EVERY pixels from each other and begin one pixel apart.
+        $(#[target_feature(enable = $features)])?
+        unsafe fn apart<const SIZE: usize, const EVERY: usize>(tiles: &Tiles<$t>) {
+            let (mut from, mut to) = (tiles.plane.cast_const(), tiles.points);
+            for _ in 0..tiles.count {
+                for part in 0..4 {
+                    // SAFETY: the caller vouches for SIZE × SIZE vectors of each tile and for its points.
+                    unsafe {
+                        let from = from.add(part / 2 * tiles.pitch[0] + part % 2 * $lanes);
+                        let to = to.add(part * tiles.apart);
+                        let mut x = [[splat(0.0); 3]; 3];
+                        for (i, row) in x.iter_mut().enumerate() {
+                            for (j, x) in row.iter_mut().enumerate() {
+                                *x = load(from.add(EVERY * (i * tiles.pitch[0] + j * $lanes)));
+                            }
+                        }
+                        let [a, b, c] = turned(x);
+                        let [a, b, c] = turned([analysed2(a), analysed2(b), analysed2(c)]);
+                        for (i, row) in [analysed2(a), analysed2(b), analysed2(c)].into_iter().enumerate() {
+                            for (j, x) in row.into_iter().enumerate() {
+                                store(to.add((3 * i + j) * tiles.step[0]), x);
+                            }
+                        }
+                    }
+                }
+                from = from.wrapping_add((SIZE - 2) * $lanes);
+                to = to.wrapping_add(tiles.step[1]);
+            }
+        }
+
+        /// See [`Transforms::phase`].
+        $(#[target_feature(enable = $features)])?
+        unsafe fn phase(tiles: &Tiles<$t>) {
+            let mut from = tiles.points.cast_const();
+            for tile in 0..tiles.count {
+                // SAFETY: the caller vouches for the points of each tile, and for `size` vectors of the plane.
+                unsafe {
+                    let mut x = [[splat(0.0); 3]; 3];
+                    for (i, row) in x.iter_mut().enumerate() {
+                        for (j, x) in row.iter_mut().enumerate() {
+                            *x = load(from.add((3 * i + j) * tiles.step[0]));
+                        }
+                    }
+                    let [a, b, c] = turned(x);
+                    let [a, b] = turned([composed2(a), composed2(b), composed2(c)]);
+                    for (i, row) in [composed2(a), composed2(b)].into_iter().enumerate() {
+                        for (j, y) in row.into_iter().enumerate() {
+                            if i < tiles.size[0] && 2 * tile + j < tiles.size[1] {
+                                store(tiles.plane.add(i * tiles.pitch[0] + (2 * tile + j) * tiles.pitch[1]), y);
+                            }
+                        }
+                    }
+                }
+                from = from.wrapping_add(tiles.step[1]);
+            }
+        }
+
+        /// See [`Transforms::weight_phases`].
+        $(#[target_feature(enable = $features)])?
+        unsafe fn weight_phases(taps: *mut $t, apart: isize, points: *mut $t, step: usize, next: usize) {
+            for part in 0..4 {
+                // SAFETY: the caller vouches for 4 × 4 taps and the points.
+                unsafe {
+                    let tap = |i: usize, j: usize| (2 * i + part / 2) * 4 + 2 * j + part % 2;
+                    let mut w = [[splat(0.0); 2]; 2];
+                    for (i, row) in w.iter_mut().enumerate() {
+                        for (j, w) in row.iter_mut().enumerate() {
+                            *w = load(taps.offset(tap(i, j) as isize * apart));
+                        }
+                    }
+                    let [a, b] = turned(w);
+                    let [a, b, c] = turned([widened2(a), widened2(b)]);
+                    for (i, row) in [widened2(a), widened2(b), widened2(c)].into_iter().enumerate() {
+                        for (j, x) in row.into_iter().enumerate() {
+                            store(points.add(part * next + (3 * i + j) * step), x);
+                        }
+                    }
+                }
             }
         }
 

@@ -11,7 +11,7 @@ use super::super::tap_grad::turn;
 use super::super::taps::Form;
 use super::super::{Conv, weight_grad};
 use super::transforms::{self, POINTS, Transforms};
-use super::{BLOCK, Grid, ToPoints, pays};
+use super::{BLOCK, Grid, THREE, ToPoints, pays};
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
 use crate::gemm::{Float, SharedMut, scratch};
@@ -33,7 +33,7 @@ pub fn applies<T: Float>(c: &Conv) -> bool {
     let size = (padded[0] + padded[1]) * transforms::POINTS * size_of::<T>();
     channels.iter().all(|&n| n >= FEW)
         && pays(c, channels[0] * channels[1], padded[0] * padded[1])
-        && BLOCK / size >= FEWEST.max(Grid::new(c, Form::Forward).tiles[1])
+        && BLOCK / size >= FEWEST.max(Grid::new(c, &THREE, Form::Forward).tiles[1])
 }
 
 /// Images of one chunk of the batch. The sums of all chunks are written and read once.
@@ -67,7 +67,7 @@ struct Pass<'a, T: 'static> {
 /// As [`super::super::weight_grad()`]; [`applies`].
 pub unsafe fn run<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mut T) {
     let level = simd::level();
-    let (kernels, grid) = (T::kernels(level), Grid::new(c, Form::Forward));
+    let (kernels, grid) = (T::kernels(level), Grid::new(c, &THREE, Form::Forward));
     let padded = [c.group_in(), c.group_out()].map(|n| n.next_multiple_of(kernels.lanes));
     let images = chunk::<T>(c, padded);
     let products = c.batch.div_ceil(images) * c.groups;
@@ -157,7 +157,7 @@ impl<T: Float> Pass<'_, T> {
                         let plane = (part.image * c.groups + group) * all + these.start;
                         let (src, steps) = (planes.at(plane * area), [steps[side], tiles * lanes]);
                         // SAFETY: these planes are live, and the buffers as large as the block needs.
-                        unsafe { to_points.run(&part, src, these.len(), points[side], steps) };
+                        unsafe { to_points.run(&part, src, these.len(), points[side], steps, 0) };
                     }
                 }
                 let sums = self.sums.at(product * POINTS * self.point_len());
