@@ -8,7 +8,11 @@
 //! core; two threads are compared with twice that. On a machine that others use too, `--cpu` counts the processor
 //! time of the process, divided by the threads, instead of the time that passes.
 
+#[path = "../tests/layer/mod.rs"]
+mod layer;
+
 use gradus_kernels::conv::{self, Conv};
+use layer::layer;
 use std::time::{Duration, Instant};
 
 /// A layer: name, whether transposed, images, channels from and to, input size, kernel, stride, padding.
@@ -49,29 +53,14 @@ enum Form {
 
 fn cases() -> Vec<Case> {
     let mut cases = vec![];
-    for (layer, transposed, batch, channels, size, kernel, stride, padding) in LAYERS {
-        let (input, output) = if transposed {
-            ((size - 1) * stride + kernel - 2 * padding, size)
-        } else {
-            (size, (size + 2 * padding - kernel) / stride + 1)
-        };
+    for (name, transposed, batch, channels, size, kernel, stride, padding) in LAYERS {
+        let input = if transposed { (size - 1) * stride + kernel - 2 * padding } else { size };
         let [in_channels, out_channels] = if transposed { [channels[1], channels[0]] } else { channels };
-        let conv = Conv {
-            batch,
-            groups: 1,
-            in_channels,
-            out_channels,
-            input: [input; 2],
-            kernel: [kernel; 2],
-            output: [output; 2],
-            stride: [stride; 2],
-            padding: [padding; 2],
-            dilation: [1; 2],
-        };
+        let conv = layer(batch, [in_channels, out_channels], [input; 2], kernel, stride, padding);
         let [fwd, bwd_data] =
             if transposed { [Form::InputGrad, Form::Forward] } else { [Form::Forward, Form::InputGrad] };
         for (prefix, form) in [("fwd", fwd), ("bwd_data", bwd_data), ("bwd_weight", Form::WeightGrad)] {
-            cases.push(Case { name: format!("{prefix}_{layer}"), conv, form });
+            cases.push(Case { name: format!("{prefix}_{name}"), conv, form });
         }
     }
     cases
@@ -86,16 +75,29 @@ impl Case {
     fn prepare(&self) -> Box<dyn FnMut() + Send> {
         let (c, form) = (self.conv, self.form);
         let (mut x, mut w, mut y) = (values(c.x_len()), values(c.w_len()), values(c.y_len()));
-        Box::new(move || match form {
-            Form::Forward => conv::conv(&c, &x, &w, &mut y),
-            Form::InputGrad => conv::conv_input(&c, &y, &w, &mut x),
-            Form::WeightGrad => conv::conv_weight(&c, &x, &y, &mut w),
+        Box::new(move || {
+            let (x, w, y) = (aligned(&mut x), aligned(&mut w), aligned(&mut y));
+            match form {
+                Form::Forward => conv::conv(&c, x, w, y),
+                Form::InputGrad => conv::conv_input(&c, y, w, x),
+                Form::WeightGrad => conv::conv_weight(&c, x, y, w),
+            }
         })
     }
 }
 
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// As many values, and room to begin them on a cache line.
 fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 0.999).collect()
+    (0..len + LINE).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 0.999).collect()
+}
+
+/// The values from a cache line on: where the library's buffers begin.
+fn aligned(values: &mut [f32]) -> &mut [f32] {
+    let (first, len) = (values.as_ptr().align_offset(4 * LINE), values.len() - LINE);
+    &mut values[first..first + len]
 }
 
 /// Time since some fixed moment: that of the clock on the wall, or the processor time of this process.

@@ -1,9 +1,12 @@
 //! The three forms of convolution against the plain loops.
 
+mod layer;
+
 use gradus_kernels::conv::{self, Conv, ConvBlock};
 use gradus_kernels::gemm::Float;
 use gradus_kernels::naive;
 use gradus_kernels::simd::{self, Level};
+use layer::layer;
 use std::sync::{Mutex, MutexGuard};
 
 /// The level is one for the whole process, so tests that force it take turns.
@@ -28,62 +31,46 @@ fn integers<T: Float + From<f32>>(len: usize, seed: u32) -> Vec<T> {
     std::iter::repeat_with(draw).take(len).collect()
 }
 
-fn cubic(channels: [usize; 2], input: [usize; 2], kernel: usize, stride: usize, padding: usize) -> Conv {
-    let output = input.map(|n| (n + 2 * padding - kernel) / stride + 1);
-    Conv {
-        batch: 2,
-        groups: 1,
-        in_channels: channels[0],
-        out_channels: channels[1],
-        input,
-        kernel: [kernel; 2],
-        output,
-        stride: [stride; 2],
-        padding: [padding; 2],
-        dilation: [1; 2],
-    }
-}
-
 /// Geometries that reach every branch: strides that skip inputs, kernels longer than the input, padding past the
 /// edge, dilation sharing a factor with the stride, groups, outputs shorter and longer than computed.
 fn geometries() -> Vec<Conv> {
-    let base = cubic([3, 5], [9, 11], 3, 1, 1);
+    let base = layer(2, [3, 5], [9, 11], 3, 1, 1);
     [
         base,
-        cubic([1, 1], [1, 1], 1, 1, 0),
-        cubic([4, 7], [8, 8], 4, 2, 1),
-        cubic([20, 33], [8, 8], 4, 2, 1),
-        cubic([40, 3], [4, 4], 4, 2, 1),
-        cubic([20, 140], [8, 8], 4, 2, 1),
-        cubic([3, 40], [10, 6], 5, 3, 2),
-        cubic([17, 1], [4, 4], 4, 1, 0),
-        cubic([6, 18], [5, 5], 1, 1, 0),
-        cubic([6, 18], [7, 7], 1, 2, 0),
-        cubic([6, 18], [17, 16], 1, 1, 0),
-        Conv { groups: 3, ..cubic([12, 9], [17, 16], 1, 1, 0) },
-        cubic([2, 3], [6, 40], 3, 1, 1),
-        Conv { batch: 5, ..cubic([16, 16], [14, 14], 3, 1, 1) },
-        Conv { batch: 40, ..cubic([16, 24], [8, 8], 4, 2, 1) },
-        Conv { batch: 1, ..cubic([3, 8], [33, 35], 3, 2, 1) },
-        Conv { groups: 2, ..cubic([6, 4], [7, 8], 3, 1, 1) },
-        Conv { groups: 3, ..cubic([6, 9], [7, 8], 3, 2, 1) },
-        Conv { groups: 8, ..cubic([8, 8], [9, 9], 3, 1, 1) },
-        Conv { groups: 4, ..cubic([4, 12], [9, 9], 3, 2, 1) },
-        cubic([12, 20], [9, 11], 3, 2, 1),
-        cubic([10, 20], [12, 9], 4, 3, 2),
-        Conv { groups: 2, ..cubic([20, 12], [9, 9], 3, 2, 1) },
-        Conv { dilation: [2, 3], output: [7, 7], ..cubic([9, 4], [9, 11], 3, 1, 1) },
-        Conv { dilation: [2, 4], stride: [4, 6], output: [2, 2], ..cubic([9, 4], [9, 11], 3, 1, 1) },
-        Conv { dilation: [3, 2], stride: [2, 2], output: [3, 5], ..cubic([11, 4], [9, 11], 3, 1, 1) },
+        layer(2, [1, 1], [1, 1], 1, 1, 0),
+        layer(2, [4, 7], [8, 8], 4, 2, 1),
+        layer(2, [20, 33], [8, 8], 4, 2, 1),
+        layer(2, [40, 3], [4, 4], 4, 2, 1),
+        layer(2, [20, 140], [8, 8], 4, 2, 1),
+        layer(2, [3, 40], [10, 6], 5, 3, 2),
+        layer(2, [17, 1], [4, 4], 4, 1, 0),
+        layer(2, [6, 18], [5, 5], 1, 1, 0),
+        layer(2, [6, 18], [7, 7], 1, 2, 0),
+        layer(2, [6, 18], [17, 16], 1, 1, 0),
+        Conv { groups: 3, ..layer(2, [12, 9], [17, 16], 1, 1, 0) },
+        layer(2, [2, 3], [6, 40], 3, 1, 1),
+        layer(5, [16, 16], [14, 14], 3, 1, 1),
+        layer(40, [16, 24], [8, 8], 4, 2, 1),
+        layer(1, [3, 8], [33, 35], 3, 2, 1),
+        Conv { groups: 2, ..layer(2, [6, 4], [7, 8], 3, 1, 1) },
+        Conv { groups: 3, ..layer(2, [6, 9], [7, 8], 3, 2, 1) },
+        Conv { groups: 8, ..layer(2, [8, 8], [9, 9], 3, 1, 1) },
+        Conv { groups: 4, ..layer(2, [4, 12], [9, 9], 3, 2, 1) },
+        layer(2, [12, 20], [9, 11], 3, 2, 1),
+        layer(2, [10, 20], [12, 9], 4, 3, 2),
+        Conv { groups: 2, ..layer(2, [20, 12], [9, 9], 3, 2, 1) },
+        Conv { dilation: [2, 3], output: [7, 7], ..layer(2, [9, 4], [9, 11], 3, 1, 1) },
+        Conv { dilation: [2, 4], stride: [4, 6], output: [2, 2], ..layer(2, [9, 4], [9, 11], 3, 1, 1) },
+        Conv { dilation: [3, 2], stride: [2, 2], output: [3, 5], ..layer(2, [11, 4], [9, 11], 3, 1, 1) },
         Conv {
             stride: [5, 5],
             kernel: [2, 2],
             padding: [0, 0],
             output: [2, 2],
-            ..cubic([10, 4], [9, 11], 3, 1, 1)
+            ..layer(2, [10, 4], [9, 11], 3, 1, 1)
         },
-        Conv { padding: [5, 6], output: [17, 21], ..cubic([10, 4], [9, 11], 3, 1, 1) },
-        Conv { output: [14, 16], ..cubic([10, 4], [9, 11], 3, 2, 1) },
+        Conv { padding: [5, 6], output: [17, 21], ..layer(2, [10, 4], [9, 11], 3, 1, 1) },
+        Conv { output: [14, 16], ..layer(2, [10, 4], [9, 11], 3, 2, 1) },
         Conv { dilation: [2, 3], output: [7, 7], ..base },
         Conv { dilation: [2, 2], stride: [2, 2], output: [4, 5], ..base },
         Conv { dilation: [2, 4], stride: [4, 6], output: [2, 2], ..base },
@@ -98,26 +85,70 @@ fn geometries() -> Vec<Conv> {
     ]
     .into_iter()
     .chain(whole_vectors_of_images())
+    .chain(tiles_of_two_by_two())
+    .chain(few_channels())
     .collect()
 }
 
 /// Batches that fill the lanes of every level, but not exactly: several bands of rows, chunks of channels and blocks of
 /// images; taps and pixels that meet nothing; strides and dilations that visit rows out of order.
 fn whole_vectors_of_images() -> Vec<Conv> {
-    let base = Conv { batch: 31, ..cubic([17, 18], [8, 9], 4, 2, 1) };
+    let base = layer(31, [17, 18], [8, 9], 4, 2, 1);
     vec![
         base,
-        Conv { batch: 26, ..cubic([16, 40], [10, 34], 3, 1, 1) },
-        Conv { batch: 3, ..cubic([29, 9], [6, 7], 3, 2, 1) },
-        Conv { batch: 5, groups: 2, ..cubic([60, 32], [5, 9], 3, 1, 2) },
-        Conv { batch: 57, ..cubic([70, 9], [3, 3], 3, 1, 1) },
-        Conv { batch: 30, ..cubic([33, 67], [4, 5], 3, 2, 1) },
-        Conv { batch: 29, groups: 2, ..cubic([18, 66], [5, 6], 3, 2, 1) },
+        layer(26, [16, 40], [10, 34], 3, 1, 1),
+        layer(3, [29, 9], [6, 7], 3, 2, 1),
+        Conv { groups: 2, ..layer(5, [60, 32], [5, 9], 3, 1, 2) },
+        layer(57, [70, 9], [3, 3], 3, 1, 1),
+        layer(30, [33, 67], [4, 5], 3, 2, 1),
+        Conv { groups: 2, ..layer(29, [18, 66], [5, 6], 3, 2, 1) },
         Conv { dilation: [2, 3], output: [4, 3], ..base },
         Conv { dilation: [2, 2], stride: [3, 5], padding: [0, 4], output: [3, 3], ..base },
         Conv { stride: [5, 3], kernel: [2, 2], padding: [0, 0], output: [2, 3], ..base },
         Conv { padding: [5, 6], output: [8, 9], ..base },
         Conv { output: [6, 2], ..base },
+    ]
+}
+
+/// 3 × 3 kernels, and 4 × 4 with stride 2, with channels enough for Winograd's algorithm, mostly no whole vectors: odd planes, every padding, blocks
+/// that end within an image and at the end of one, outputs shorter and longer than computed, groups.
+fn tiles_of_two_by_two() -> Vec<Conv> {
+    let base = layer(3, [47, 35], [13, 15], 3, 1, 1);
+    vec![
+        base,
+        layer(2, [46, 63], [13, 14], 3, 1, 0),
+        layer(1, [32, 32], [24, 25], 3, 1, 2),
+        layer(1, [32, 33], [31, 34], 3, 1, 1),
+        Conv { groups: 2, ..layer(2, [64, 96], [14, 13], 3, 1, 1) },
+        Conv { output: [16, 14], ..base },
+        Conv { padding: [0, 2], output: [10, 17], ..base },
+        layer(3, [16, 32], [20, 22], 3, 1, 1),
+        layer(2, [47, 48], [32, 36], 4, 2, 1),
+        layer(1, [32, 35], [63, 66], 4, 2, 1),
+        layer(1, [35, 32], [63, 64], 4, 2, 1),
+        Conv { groups: 2, ..layer(1, [64, 64], [32, 36], 4, 2, 1) },
+        Conv { output: [15, 18], ..layer(3, [32, 33], [32, 36], 4, 2, 1) },
+    ]
+}
+
+/// Planes as wide as vectors for the weight gradient of few channels: several bands, taps that are cut in two, rows that
+/// end within a vector, taps that meet nothing.
+fn few_channels() -> Vec<Conv> {
+    let base = layer(3, [3, 13], [34, 62], 4, 2, 1);
+    vec![
+        base,
+        layer(2, [1, 8], [40, 32], 5, 1, 2),
+        layer(2, [4, 20], [23, 31], 3, 1, 1),
+        Conv { groups: 2, ..layer(5, [4, 22], [33, 30], 3, 1, 2) },
+        Conv {
+            dilation: [3, 2],
+            stride: [2, 3],
+            padding: [4, 1],
+            output: [17, 32],
+            ..layer(2, [3, 9], [35, 95], 4, 1, 0)
+        },
+        Conv { padding: [9, 5], output: [20, 32], ..base },
+        Conv { kernel: [2, 7], padding: [0, 3], output: [33, 62], ..layer(2, [2, 9], [34, 62], 3, 1, 1) },
     ]
 }
 
@@ -160,46 +191,46 @@ impl Cover {
     }
 }
 
-fn check<T: Float + From<f32>>(c: &Conv, level: Level) {
+fn check<T: Float + From<f32>>(c: &Conv) {
     let (x, w) = (integers::<T>(c.x_len(), 1), integers::<T>(c.w_len(), 2));
     let dy = integers::<T>(c.y_len(), 3);
     let (mut y, mut dx, mut dw) = (vec![T::ZERO; dy.len()], vec![T::ZERO; x.len()], vec![T::ZERO; w.len()]);
     naive::conv::forward(c, &x, &w, &mut y);
     naive::conv::input_grad(c, &dy, &w, &mut dx);
     naive::conv::weight_grad(c, &x, &dy, &mut dw);
-    let what = |form| format!("{} {form} {c:?}", level.name());
-    let cover = Cover::new(c.batch, c.out_channels, c.output);
-    // SAFETY: every slice has the length that `c` says, and the output lies MARGIN inside its memory.
-    guarded(&y, &what("forward"), |y| unsafe {
-        conv::forward(c, x.as_ptr(), w.as_ptr(), y, Some(&|block| cover.add(block)));
-    });
-    assert!(cover.exact(), "{}: blocks do not tile y", what("forward"));
-    let cover = Cover::new(c.batch, c.in_channels, c.input);
-    // SAFETY: as above.
-    guarded(&dx, &what("input_grad"), |dx| unsafe {
-        conv::input_grad(c, dy.as_ptr(), w.as_ptr(), dx, Some(&|block| cover.add(block)));
-    });
-    assert!(cover.exact(), "{}: blocks do not tile dx", what("input_grad"));
-    // SAFETY: as above.
-    guarded(&dw, &what("weight_grad"), |dw| unsafe {
-        conv::weight_grad(c, x.as_ptr(), dy.as_ptr(), dw);
+    at_every_level(|level| {
+        let what = |form| format!("{} {form} {c:?}", level.name());
+        let cover = Cover::new(c.batch, c.out_channels, c.output);
+        // SAFETY: every slice has the length that `c` says, and the output lies MARGIN inside its memory.
+        guarded(&y, &what("forward"), |y| unsafe {
+            conv::forward(c, x.as_ptr(), w.as_ptr(), y, Some(&|block| cover.add(block)));
+        });
+        assert!(cover.exact(), "{}: blocks do not tile y", what("forward"));
+        let cover = Cover::new(c.batch, c.in_channels, c.input);
+        // SAFETY: as above.
+        guarded(&dx, &what("input_grad"), |dx| unsafe {
+            conv::input_grad(c, dy.as_ptr(), w.as_ptr(), dx, Some(&|block| cover.add(block)));
+        });
+        assert!(cover.exact(), "{}: blocks do not tile dx", what("input_grad"));
+        // SAFETY: as above.
+        guarded(&dw, &what("weight_grad"), |dw| unsafe {
+            conv::weight_grad(c, x.as_ptr(), dy.as_ptr(), dw);
+        });
     });
 }
 
 #[test]
 fn all_forms_equal_the_plain_loops() {
-    at_every_level(|level| {
-        for c in geometries() {
-            check::<f32>(&c, level);
-            check::<f64>(&c, level);
-        }
-    });
+    for c in geometries() {
+        check::<f32>(&c);
+        check::<f64>(&c);
+    }
 }
 
 /// Enough work for the weight gradient to sum chunks of the batch apart.
 #[test]
 fn long_sums_of_the_weight_gradient() {
-    let c = Conv { batch: 9, ..cubic([16, 16], [64, 60], 3, 1, 1) };
+    let c = layer(9, [16, 16], [64, 60], 3, 1, 1);
     let (x, dy) = (integers::<f32>(c.x_len(), 1), integers::<f32>(c.y_len(), 3));
     let mut want = vec![0f32; c.w_len()];
     naive::conv::weight_grad(&c, &x, &dy, &mut want);
@@ -211,13 +242,13 @@ fn long_sums_of_the_weight_gradient() {
 
 #[test]
 fn the_epilogue_sees_final_values() {
-    at_every_level(|level| {
-        for c in geometries() {
-            let (x, w) = (integers::<f32>(c.x_len(), 1), integers::<f32>(c.w_len(), 2));
-            let (mut y, mut want) = (vec![0f32; c.y_len()], vec![0f32; c.y_len()]);
-            naive::conv::forward(&c, &x, &w, &mut want);
-            let pixels = c.output[0] * c.output[1];
-            let address = y.as_mut_ptr() as usize;
+    for c in geometries() {
+        let (x, w) = (integers::<f32>(c.x_len(), 1), integers::<f32>(c.w_len(), 2));
+        let (mut y, mut want) = (vec![0f32; c.y_len()], vec![0f32; c.y_len()]);
+        naive::conv::forward(&c, &x, &w, &mut want);
+        let pixels = c.output[0] * c.output[1];
+        let address = y.as_mut_ptr() as usize;
+        at_every_level(|level| {
             let epilogue = |block: ConvBlock| {
                 for channel in block.channels {
                     for pixel in block.pixels.clone() {
@@ -234,8 +265,8 @@ fn the_epilogue_sees_final_values() {
             // SAFETY: the slices have the lengths that `c` says.
             unsafe { conv::forward(&c, x.as_ptr(), w.as_ptr(), y.as_mut_ptr(), Some(&epilogue)) };
             assert!(y.iter().zip(&want).all(|(y, want)| *y == -want), "{} {c:?}", level.name());
-        }
-    });
+        });
+    }
 }
 
 /// Bits of all three results for inputs with rounding.
@@ -285,7 +316,7 @@ fn callers_on_several_threads_do_not_disturb_each_other() {
 
 #[test]
 fn empty_outputs_and_empty_sums() {
-    let base = cubic([2, 3], [4, 4], 3, 1, 1);
+    let base = layer(2, [2, 3], [4, 4], 3, 1, 1);
     let mut none: [f32; 0] = [];
     conv::conv(&Conv { batch: 0, ..base }, &[], &[1.0; 54], &mut none);
     let mut dw = [5f32; 54];
@@ -302,6 +333,6 @@ fn empty_outputs_and_empty_sums() {
 #[test]
 #[should_panic(expected = "channels 3 → 4 are not multiples of groups 2")]
 fn channels_that_groups_do_not_divide_are_refused() {
-    let c = Conv { groups: 2, ..cubic([3, 4], [4, 4], 3, 1, 1) };
+    let c = Conv { groups: 2, ..layer(2, [3, 4], [4, 4], 3, 1, 1) };
     conv::conv(&c, &[0f32; 96], &[0f32; 36], &mut [0f32; 128]);
 }

@@ -1,8 +1,11 @@
 //! Convolutions lose no precision for speed: against the exact result they are at most twice as far off as the plain
 //! loops in f32.
 
+mod layer;
+
 use gradus_kernels::conv::{self, Conv};
 use gradus_kernels::{naive, simd};
+use layer::layer;
 
 fn uniform(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
@@ -11,22 +14,6 @@ fn uniform(len: usize, seed: u64) -> Vec<f32> {
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     std::iter::repeat_with(draw).take(len).collect()
-}
-
-fn square(batch: usize, channels: [usize; 2], input: usize, kernel: usize, stride: usize) -> Conv {
-    let padding = usize::from(kernel > 1);
-    Conv {
-        batch,
-        groups: 1,
-        in_channels: channels[0],
-        out_channels: channels[1],
-        input: [input; 2],
-        kernel: [kernel; 2],
-        output: [(input + 2 * padding - kernel) / stride + 1; 2],
-        stride: [stride; 2],
-        padding: [padding; 2],
-        dilation: [1; 2],
-    }
 }
 
 fn wide(x: &[f32]) -> Vec<f64> {
@@ -57,12 +44,15 @@ fn check(c: &Conv, [a, b]: [&[f32]; 2], len: usize, plain: Form<f32>, exact: For
 #[test]
 fn no_less_precise_than_twice_the_plain_sum() {
     for c in [
-        square(16, [64, 64], 14, 3, 1),
-        square(32, [64, 32], 8, 4, 2),
-        square(16, [3, 64], 16, 4, 2),
-        square(16, [64, 3], 16, 4, 2),
-        square(32, [1, 32], 14, 4, 2),
-        square(8, [128, 64], 7, 1, 1),
+        layer(16, [64, 64], [14; 2], 3, 1, 1),
+        layer(32, [64, 32], [8; 2], 4, 2, 1),
+        layer(16, [3, 64], [16; 2], 4, 2, 1),
+        layer(16, [64, 3], [16; 2], 4, 2, 1),
+        layer(2, [3, 64], [64; 2], 4, 2, 1),
+        layer(2, [64, 32], [32; 2], 4, 2, 1),
+        layer(2, [256, 32], [14; 2], 3, 1, 1),
+        layer(32, [1, 32], [14; 2], 4, 2, 1),
+        layer(8, [128, 64], [7; 2], 1, 1, 0),
     ] {
         let (x, w, dy) = (uniform(c.x_len(), 1), uniform(c.w_len(), 2), uniform(c.y_len(), 3));
         check(&c, [&x, &w], c.y_len(), naive::conv::forward, naive::conv::forward, conv::conv);

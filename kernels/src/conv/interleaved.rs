@@ -8,8 +8,9 @@
 //!
 //! The sums over the source channels are cut into equal chunks, so that the panels of one stay in the cache.
 
+use super::ahead::{Lines, Requests};
 use super::interleave::{self, Planes};
-use super::reduce::{AHEAD, Ahead, Reduce, Step, Term};
+use super::reduce::{Reduce, SELDOM, Step, Term};
 use super::taps::{Axis, Form, channels, depth, pack_weights};
 use super::{Conv, ConvBlock, ConvEpilogue};
 use crate::gemm::kernel::Kernels;
@@ -172,20 +173,11 @@ impl<T: Float> Pass<'_, T> {
                     }
                     let after = band.end..rows.end.min(band.end + self.band);
                     let later = if after.is_empty() { 0..0 } else { staged..self.axes[0].span(&after).end };
-                    let mut requests = Requests {
-                        planes: [
-                            self.lines(
-                                0,
-                                group,
-                                &images,
-                                src,
-                                later.start * source_width,
-                                later.len() * source_width,
-                            ),
-                            self.lines(1, group, &images, to, band.start * width, band.len() * width),
-                        ],
-                        next: 0,
-                    };
+                    let (first, len) = (later.start * source_width, later.len() * source_width);
+                    let mut requests = Requests::new([
+                        self.lines(0, group, &images, src, first, len),
+                        self.lines(1, group, &images, to, band.start * width, band.len() * width),
+                    ]);
                     self.products(&band, weights, ring, block, &mut requests);
                     for channel in 0..target {
                         let plane = (images.start * c.groups + group) * target + channel;
@@ -262,14 +254,9 @@ impl<T: Float> Pass<'_, T> {
             0 => self.source_plane().iter().product(),
             _ => self.axes[0].len() * self.axes[1].len(),
         };
-        Lines {
-            first: planes.wrapping_add((images.start * self.c.groups + group) * channels * area + first),
-            area,
-            stride: self.c.groups * channels * area,
-            images: images.len(),
-            per_plane: (pixels * size_of::<T>()).div_ceil(LINE),
-            channels,
-        }
+        let stride = self.c.groups * channels * area;
+        let first = planes.wrapping_add((images.start * self.c.groups + group) * channels * area + first);
+        Lines::new(first, pixels, [images.len(), stride], [channels, area])
     }
 
     /// The rows `band` of the target, from the ring into the block.
@@ -349,63 +336,22 @@ impl<T: Float> Pass<'_, T> {
             self.kernels.lanes,
         );
         for first in (0..target).step_by(height) {
-            let tile = self.tiles[height.min(target - first) - 1][count - 1];
+            let rows = height.min(target - first);
             let step = Step {
                 terms,
                 k,
                 a: a.wrapping_add(first * taps * k),
+                a_step: rows,
                 b: [b, b],
                 b_step: lanes,
                 c: to.map(|to| to.wrapping_add(first * lanes)),
                 c_stride: lanes,
                 accumulate,
-                ahead: requests.take(terms.len() * k.div_ceil(AHEAD), to[0]),
+                ahead: requests.take(terms.len() * k.div_ceil(SELDOM), to[0]),
+                every: SELDOM,
             };
             // SAFETY: handed on.
-            unsafe { tile(&step) };
+            unsafe { self.tiles[rows - 1][count - 1](&step) };
         }
-    }
-}
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// The cache lines of some pixels of every channel of some images.
-struct Lines<T> {
-    /// First of the pixels, in channel 0 of the first image.
-    first: *const T,
-    /// Elements from one channel to the next.
-    area: usize,
-    /// Elements from one image to the next.
-    stride: usize,
-    images: usize,
-    /// Lines of a plane.
-    per_plane: usize,
-    channels: usize,
-}
-
-/// What a band asks for while it computes: the rows that the next will interleave, and its own part of the target.
-struct Requests<T> {
-    planes: [Lines<T>; 2],
-    /// The next line, counted over both (for one image).
-    next: usize,
-}
-
-impl<T> Requests<T> {
-    /// As many more lines, each for all images, as fit `room` requests; if all were asked for, `hot`.
-    fn take(&mut self, room: usize, hot: *const T) -> Ahead<T> {
-        let mut line = self.next;
-        for lines in &self.planes {
-            let count = lines.channels * lines.per_plane;
-            if line < count {
-                let (channel, at) = (line / lines.per_plane, line % lines.per_plane);
-                let some = (room / lines.images).clamp(1, lines.per_plane - at);
-                self.next += some;
-                let first = lines.first.wrapping_add(channel * lines.area + at * LINE / size_of::<T>());
-                return Ahead { first, stride: lines.stride, planes: lines.images };
-            }
-            line -= count;
-        }
-        Ahead { first: hot, stride: 0, planes: usize::MAX }
     }
 }

@@ -6,7 +6,10 @@
 //!
 //! * `dense`: the kernel covers the input; one matrix product over the batch.
 //! * `pixelwise`: 1 × 1 kernels; products on the planes as they lie.
+//! * `winograd`: 3 × 3 kernels without stride, of 32 channels and more (for the weight gradient 16), and 4 × 4 with
+//!   stride 2 over large planes; a vector holds one point of several channels.
 //! * `planar`: rows about as wide as whole vectors; a vector holds a run of pixels.
+//! * `planar_grad`: weight gradient of up to four input channels over large planes; a vector holds a run of pixels.
 //! * `interleaved`: narrow planes of a batch that fills vectors; a vector holds one pixel of several images.
 //! * `tap_grad`: weight gradient for channels that fill vectors; a vector holds one pixel's channels.
 //! * `fold`: input gradient of few channels.
@@ -15,9 +18,11 @@
 //!
 //! `planar`, `interleaved` and `tap_grad` add up the taps in a micro-kernel of their own, `reduce`, and leave out taps
 //! that meet padding where they can. Where it is not left out, padding is zeros that take part in the sums, so an
-//! infinity that meets one gives NaN.
+//! infinity that meets one gives NaN. In `winograd` one gives NaN in all pixels of its tiles.
 
+mod ahead;
 mod dense;
+pub(crate) mod dots;
 mod fold;
 mod forward;
 mod input_grad;
@@ -26,10 +31,13 @@ mod interleaved;
 mod patches;
 mod pixelwise;
 mod planar;
+mod planar_grad;
 pub(crate) mod reduce;
+pub(crate) mod rows;
 mod tap_grad;
 mod taps;
 mod weight_grad;
+pub(crate) mod winograd;
 
 use crate::gemm::Float;
 use std::ops::Range;
@@ -187,6 +195,8 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
             dense::forward(c, x, w, y, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::forward(c, x, w, y, epilogue);
+        } else if winograd::applies::<T>(c, Form::Forward) {
+            winograd::run(c, Form::Forward, x, w, y, epilogue);
         } else if planar::applies::<T>(c, Form::Forward) {
             planar::run(c, Form::Forward, x, w, y, epilogue);
         } else if interleaved::applies::<T>(c, Form::Forward) {
@@ -211,6 +221,8 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
             dense::input_grad(c, dy, w, dx, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::input_grad(c, dy, w, dx, epilogue);
+        } else if winograd::applies::<T>(c, Form::InputGrad) {
+            winograd::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if planar::applies::<T>(c, Form::InputGrad) {
             planar::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if interleaved::applies::<T>(c, Form::InputGrad) {
@@ -235,6 +247,10 @@ pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mu
     unsafe {
         if dense::applies(c) {
             dense::weight_grad(c, x, dy, dw);
+        } else if winograd::applies_to_weights::<T>(c) {
+            winograd::weight_grad(c, x, dy, dw);
+        } else if planar_grad::applies::<T>(c) {
+            planar_grad::run(c, x, dy, dw);
         } else if tap_grad::applies::<T>(c) {
             tap_grad::run(c, x, dy, dw);
         } else {

@@ -5,10 +5,12 @@
 //! and split by stride phase, so that successive positions of any one tap are adjacent. Then panels are put together
 //! from plain runs, without a test for the border. Every input element is staged once and packed once for each tap.
 
+use super::rows::Rows;
 use crate::gemm::Float;
 use crate::gemm::kernel::{Kernels, Run, SLACK};
 use crate::gemm::loops::{KC, Right};
 use crate::gemm::scratch;
+use crate::simd;
 use std::ops::Range;
 
 /// One axis of a correlation: position q and tap t read source coordinate `q * step + t * tap_step + offset`.
@@ -136,7 +138,8 @@ impl<T: Float> Patches<T> {
     /// Fills `out` with what `stage` says, as far as the columns `cols` need it.
     unsafe fn fill(&self, stage: &Stage, cols: &Range<usize>, out: *mut T) {
         let (area, [rows, columns]) = (self.positions(), self.axes);
-        let (image_len, channel_len) = (stage.image_len(), stage.channel_len());
+        let (image_len, channel_len, staging) =
+            (stage.image_len(), stage.channel_len(), T::rows(simd::level()));
         for phase in 0..stage.phases[0] * stage.phases[1] {
             let origin = rows.origin() + (phase / stage.phases[1] + stage.first_row * rows.step) as isize;
             let part = columns.part(phase % stage.phases[1], stage.plane[1]);
@@ -156,7 +159,7 @@ impl<T: Float> Patches<T> {
                         // SAFETY: this is a row of the stage; the source row is inside the plane.
                         unsafe {
                             let out = out.add(row * stage.plane[1]);
-                            part.fill(source, std::slice::from_raw_parts_mut(out, stage.plane[1]));
+                            part.fill(staging, source, out, stage.plane[1]);
                         }
                     }
                 }
@@ -206,26 +209,16 @@ pub struct RowPart {
 }
 
 impl RowPart {
-    /// Fills one staged row from a source row (or with zeros, if there is none).
+    /// Fills one staged row of `len` elements from a source row (or with zeros, if there is none).
     ///
     /// # Safety
-    /// The source row is live, as long as the axis says.
-    pub unsafe fn fill<T: Float>(&self, source: Option<*const T>, out: &mut [T]) {
-        let Some(source) = source else { return out.fill(T::ZERO) };
-        let (source, Range { start, end }) = (source.wrapping_add(self.start), self.inside.clone());
-        // Not `fill`: the padding is short, and a call per row would take longer than the row.
-        out[..start].iter_mut().for_each(|x| *x = T::ZERO);
-        out[end..].iter_mut().for_each(|x| *x = T::ZERO);
+    /// The source row is live, as long as the axis says, and `out` has room.
+    #[inline]
+    pub unsafe fn fill<T: Float>(&self, rows: &Rows<T>, source: Option<*const T>, out: *mut T, len: usize) {
+        let Range { start, end } = if source.is_some() { self.inside.clone() } else { 0..0 };
+        let source = source.unwrap_or(out.cast_const()).wrapping_add(self.start);
         // SAFETY: elements start, start + step, … are inside the source row, as many as `inside` has.
-        unsafe {
-            match self.step {
-                1 => copy_every::<T, 1>(source, &mut out[start..end]),
-                2 => copy_every::<T, 2>(source, &mut out[start..end]),
-                step => {
-                    out[start..end].iter_mut().enumerate().for_each(|(i, x)| *x = *source.add(i * step));
-                }
-            }
-        }
+        unsafe { (rows.stage)(source, self.step, [start, end, len], out) }
     }
 }
 

@@ -7,7 +7,8 @@
 //! of one stride phase are computed together, and woven with those of the others.
 
 use super::patches;
-use super::reduce::{AHEAD, Ahead, Reduce, Step, Term};
+use super::reduce::{Ahead, OFTEN, Reduce, SELDOM, Step, Term};
+use super::rows::Rows;
 use super::taps::{Axis, Form, channels, depth, pack_weights};
 use super::{Conv, ConvBlock, ConvEpilogue};
 use crate::gemm::kernel::Kernels;
@@ -18,16 +19,17 @@ use std::ops::Range;
 
 /// Bytes of staged rows, and of rows of the target that are woven: together half of a second-level cache.
 const BAND: usize = 512 << 10;
-/// Elements between channels of what is woven, beyond their rows, lest they compete for the same lines of a cache.
+/// Elements between channels of what is woven, beyond their rows, lest they compete for the same lines of a cache. At
+/// least a vector: where one phase is a pixel longer than the other, weaving reads as much after the shorter.
 const APART: usize = 16;
 
 /// Shorter sums than this cost less than their way around.
 const SHORT: usize = 32;
 
 /// One column phase of the target.
-struct Phase {
+pub struct Phase {
     /// For each tap that it sees: column of the kernel, source phase, and staged column of the first pixel.
-    taps: Vec<(usize, usize, usize)>,
+    pub taps: Vec<(usize, usize, usize)>,
     /// Pixels.
     len: usize,
 }
@@ -36,19 +38,20 @@ struct Phase {
 type Seen = Vec<(usize, isize)>;
 
 /// How rows are staged.
-struct Columns {
+pub struct Columns {
     /// Source column that is staged first; may be outside.
-    origin: isize,
+    pub origin: isize,
     /// Columns from one to the next of a source phase, and so the number of these.
-    step: usize,
+    pub step: usize,
     /// Staged columns of a source phase.
-    pitch: usize,
+    pub pitch: usize,
     /// Of the target.
-    phases: Vec<Phase>,
+    pub phases: Vec<Phase>,
 }
 
 impl Columns {
-    fn new(c: &Conv, form: Form, lanes: usize) -> Columns {
+    /// Columns for vectors of so many lanes.
+    pub fn new(c: &Conv, form: Form, lanes: usize) -> Columns {
         let (stride, dilation) = (c.stride[1] as isize, c.dilation[1] as isize);
         let padding = c.padding[1] as isize;
         let taps = 0..c.kernel[1];
@@ -88,6 +91,13 @@ impl Columns {
     fn most(&self) -> usize {
         self.phases.iter().map(|phase| phase.taps.len()).max().unwrap_or(0)
     }
+
+    /// How a row of `len` source columns is staged: one part for each source phase.
+    pub fn parts(&self, len: usize) -> Vec<patches::RowPart> {
+        let (step, offset) = (self.step, self.origin);
+        let axis = patches::Axis { len, out: 0, taps: 1, step, tap_step: 0, offset };
+        (0..step).map(|phase| axis.part(phase, self.pitch)).collect()
+    }
 }
 
 /// What all tasks share.
@@ -95,6 +105,7 @@ struct Pass<'a, T: 'static> {
     c: &'a Conv,
     kernels: &'static Kernels<T>,
     tiles: &'static [[Reduce<T>; 2]],
+    staging: &'static Rows<T>,
     rows: Axis,
     columns: Columns,
     /// Channels of a group: source and target.
@@ -167,7 +178,9 @@ impl<T: Float> Pass<'_, T> {
             Form::InputGrad => [c.output, c.input],
         };
         let direct = columns.phases.len() == 1 && planes[1][1].is_multiple_of(kernels.lanes);
-        let mut pass = Pass { c, kernels, tiles, rows, columns, channels, planes, depth, band: 1, direct };
+        let staging = T::rows(level);
+        let mut pass =
+            Pass { c, kernels, tiles, staging, rows, columns, channels, planes, depth, band: 1, direct };
         let fits = |&h: &usize| {
             let staged = pass.rows.widest(h) * pass.staged_row();
             staged * size_of::<T>() <= BAND && pass.block_len(h) * size_of::<T>() <= BAND
@@ -219,6 +232,10 @@ impl<T: Float> Pass<'_, T> {
                     // What the next task of this thread will stage.
                     ahead.ranges[0] = (src.wrapping_add(source * source_area), lines(source * source_area));
                 }
+                if self.direct && product + 1 < self.c.batch * self.c.groups {
+                    // And where it will put its results.
+                    ahead.ranges[1] = (to.wrapping_add(target * area), lines(target * area));
+                }
                 if band.len() == self.rows.len() && !self.direct {
                     ahead.ranges[1].1 = lines(target * area);
                 }
@@ -247,16 +264,14 @@ impl<T: Float> Pass<'_, T> {
     /// Stages some rows of all source channels: row, source phase, channel, column.
     unsafe fn stage(&self, rows: &Range<usize>, src: *const T, staged: *mut T) {
         let ([height, width], channels) = (self.planes[0], self.channels[0]);
-        let Columns { origin, step, pitch, .. } = self.columns;
-        let axis = patches::Axis { len: width, out: 0, taps: 1, step, tap_step: 0, offset: origin };
-        let parts: Vec<_> = (0..step).map(|phase| axis.part(phase, pitch)).collect();
+        let (pitch, parts) = (self.columns.pitch, self.columns.parts(width));
         for channel in 0..channels {
             for row in rows.clone() {
                 let source = src.wrapping_add((channel * height + row) * width);
                 for (phase, part) in parts.iter().enumerate() {
                     let at = (row - rows.start) * self.staged_row() + (phase * channels + channel) * pitch;
                     // SAFETY: the row is inside the plane, and has its place among the staged ones.
-                    unsafe { part.fill(Some(source), std::slice::from_raw_parts_mut(staged.add(at), pitch)) };
+                    unsafe { part.fill(self.staging, Some(source), staged.add(at), pitch) };
                 }
             }
         }
@@ -290,11 +305,11 @@ impl<T: Float> Pass<'_, T> {
                         let run = |x: usize| (from.wrapping_add(x), to.wrapping_add(x));
                         runs.extend((0..phase.len).step_by(lanes).map(run));
                     }
-                    self.terms(&self.rows.sources[class], phase, chunk, &mut terms);
+                    let k = self.terms(&self.rows.sources[class], phase, chunk, &mut terms);
                     for pair in runs.chunks(2) {
                         // SAFETY: the terms name panels in the packed weights and, for each run, in the staged rows;
                         // every run has whole vectors in `out`.
-                        unsafe { self.runs(pair, &terms, chunk, weights, stride, ahead) };
+                        unsafe { self.runs(pair, &terms, k, chunk, weights, stride, ahead) };
                     }
                     before += phase.len.next_multiple_of(lanes);
                 }
@@ -302,8 +317,8 @@ impl<T: Float> Pass<'_, T> {
         }
     }
 
-    /// The terms of a run that sees these taps and rows.
-    fn terms(&self, rows: &[(usize, usize)], phase: &Phase, chunk: usize, terms: &mut Vec<Term>) {
+    /// The terms of a run that sees these taps and rows, and the steps of each.
+    fn terms(&self, rows: &[(usize, usize)], phase: &Phase, chunk: usize, terms: &mut Vec<Term>) -> usize {
         let (source, len) = (self.channels[0], self.depth.min(self.channels[0] - chunk));
         terms.clear();
         for &(kh, row) in rows {
@@ -313,35 +328,56 @@ impl<T: Float> Pass<'_, T> {
                 Term { a: (kh * self.c.kernel[1] + kw) * len, b: [b, b] }
             }));
         }
+        // Taps of neighbouring source phases go on where the one before ends.
+        let mut k = len;
+        let joined = |pair: &[Term], k: usize| match pair {
+            [x, y] => y.a == x.a + k && y.b[0] == x.b[0] + k * self.columns.pitch,
+            _ => false,
+        };
+        while !terms.is_empty() && terms.chunks(2).all(|pair| joined(pair, k)) {
+            let mut index = 0;
+            terms.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            k *= 2;
+        }
+        k
     }
 
     /// All target channels of one run or two: from where, and to where.
+    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
     unsafe fn runs(
         &self,
         pair: &[(*const T, *mut T)],
         terms: &[Term],
+        k: usize,
         chunk: usize,
         weights: *const T,
         stride: usize,
         ahead: &mut Lines<T>,
     ) {
         let ([source, target], taps) = (self.channels, self.c.taps());
-        let (height, k) = (panel_height(target, self.tiles.len()), self.depth.min(source - chunk));
+        let (height, len) = (panel_height(target, self.tiles.len()), self.depth.min(source - chunk));
+        let every = if k < SELDOM { OFTEN } else { SELDOM };
         let [(b0, to0), (b1, to1)] = [pair[0], pair[pair.len() - 1]];
         for first in (0..target).step_by(height) {
+            let rows = height.min(target - first);
             let step = Step {
                 terms,
                 k,
-                a: weights.wrapping_add((chunk * target + first * k) * taps),
+                a: weights.wrapping_add((chunk * target + first * len) * taps),
+                a_step: rows,
                 b: [b0, b1],
                 b_step: self.columns.pitch,
                 c: [to0, to1].map(|to| to.wrapping_add(first * stride)),
                 c_stride: stride,
                 accumulate: chunk > 0,
-                ahead: ahead.take(terms.len() * k.div_ceil(AHEAD), to0),
+                ahead: ahead.take(terms.len() * k.div_ceil(every), to0),
+                every,
             };
             // SAFETY: handed on.
-            unsafe { self.tiles[height.min(target - first) - 1][pair.len() - 1](&step) };
+            unsafe { self.tiles[rows - 1][pair.len() - 1](&step) };
         }
     }
 
@@ -353,24 +389,18 @@ impl<T: Float> Pass<'_, T> {
                 let from = block.wrapping_add(channel * stride + (y - band.start) * self.block_row());
                 // SAFETY: the row is inside the target, and each of its phases inside the block.
                 unsafe {
-                    let to = std::slice::from_raw_parts_mut(to.add((channel * height + y) * width), width);
+                    let to = to.add((channel * height + y) * width);
                     match &self.columns.phases[..] {
-                        [_] => patches::copy_every::<T, 1>(from, to),
-                        [even, odd] => {
+                        [_] => (self.staging.stage)(from, 1, [0, width, width], to),
+                        [even, _] => {
                             let odds = from.add(even.len.next_multiple_of(lanes));
-                            for x in 0..odd.len {
-                                to[2 * x] = *from.add(x);
-                                to[2 * x + 1] = *odds.add(x);
-                            }
-                            if even.len > odd.len {
-                                to[width - 1] = *from.add(odd.len);
-                            }
+                            (self.staging.weave)([from, odds], width, to);
                         }
                         phases => {
                             let mut before = 0;
                             for (first, phase) in phases.iter().enumerate() {
                                 for x in 0..phase.len {
-                                    to[first + x * phases.len()] = *from.add(before + x);
+                                    *to.add(first + x * phases.len()) = *from.add(before + x);
                                 }
                                 before += phase.len.next_multiple_of(lanes);
                             }

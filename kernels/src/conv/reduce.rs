@@ -9,7 +9,7 @@ use crate::simd::Level;
 /// One term of the sum: where its panels begin, counted from [`Step::a`] and [`Step::b`].
 #[derive(Clone, Copy, Debug)]
 pub struct Term {
-    /// Columns of A before the panel, as many elements each as the tile has rows.
+    /// Steps of A before the panel.
     pub a: usize,
     /// Elements of B before the panels, one for each vector across.
     pub b: [usize; 2],
@@ -26,8 +26,8 @@ pub struct Ahead<T> {
     pub planes: usize,
 }
 
-/// What the micro-kernel does: `C (+)= sum_t A_t B_t`. A panel of A holds, for each of k steps, the rows of the tile;
-/// one of B a vector.
+/// What the micro-kernel does: `C (+)= sum_t A_t B_t`. A panel of A holds the rows of the tile for each of k steps, one
+/// of B a vector. How far apart the rows of A are is fixed by the table: see [`HasReduce`].
 pub struct Step<'a, T> {
     /// The terms; without any, C is zero.
     pub terms: &'a [Term],
@@ -35,6 +35,8 @@ pub struct Step<'a, T> {
     pub k: usize,
     /// What the terms count from.
     pub a: *const T,
+    /// Elements of A from one step to the next.
+    pub a_step: usize,
     /// What the terms count from, for each vector across.
     pub b: [*const T; 2],
     /// Elements of B from one step to the next.
@@ -47,10 +49,14 @@ pub struct Step<'a, T> {
     pub accumulate: bool,
     /// What to ask for.
     pub ahead: Ahead<T>,
+    /// Steps from one request to the next; every term begins with one.
+    pub every: usize,
 }
 
-/// Steps from one request to the next.
-pub const AHEAD: usize = 16;
+/// Steps from one request to the next where sums are long.
+pub const SELDOM: usize = 16;
+/// The same where they are short, and results to be brought to the caches many.
+pub const OFTEN: usize = 4;
 
 /// Steps that A, which is read once for each tile, is brought to the first-level cache before its use.
 #[cfg(target_arch = "x86_64")]
@@ -62,62 +68,76 @@ pub type Reduce<T> = unsafe fn(&Step<T>);
 
 /// The types that have the micro-kernel.
 pub trait HasReduce: Sized {
-    /// The micro-kernels of `level`: `[rows - 1][vectors - 1]`.
+    /// The micro-kernels of `level` for rows of A that are adjacent: `[rows - 1][vectors - 1]`.
     #[doc(hidden)]
     fn reduce(level: Level) -> &'static [[Reduce<Self>; 2]];
+
+    /// The same for rows of A that are a vector apart.
+    #[doc(hidden)]
+    fn reduce_apart(level: Level) -> &'static [[Reduce<Self>; 2]];
 }
 
-/// The table of a function `tile::<rows, vectors>`.
+/// The table of a function `tile::<rows, vectors, elements from row to row>`.
 macro_rules! table {
-    ($tile:path; $($rows:literal)*) => {{
+    ($tile:path, $apart:literal; $($rows:literal)*) => {{
         use $tile as tile;
-        &[$([tile::<$rows, 1>, tile::<$rows, 2>]),*]
+        &[$([tile::<$rows, 1, $apart>, tile::<$rows, 2, $apart>]),*]
     }};
 }
 
 macro_rules! has_reduce {
-    ($t:ty, $module:ident) => {
+    ($t:ty, $module:ident, $avx512:literal $avx2:literal $portable:literal) => {
         impl HasReduce for $t {
             fn reduce(level: Level) -> &'static [[Reduce<$t>; 2]] {
                 match level {
                     #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-                    Level::Avx512 => table!(avx512::$module::tile; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+                    Level::Avx512 => table!(avx512::$module::tile, 1; 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => table!(avx2::$module::tile; 1 2 3 4 5 6),
-                    _ => table!(portable::$module::tile; 1 2 3 4),
+                    Level::Avx2 => table!(avx2::$module::tile, 1; 1 2 3 4 5 6),
+                    _ => table!(portable::$module::tile, 1; 1 2 3 4),
+                }
+            }
+
+            fn reduce_apart(level: Level) -> &'static [[Reduce<$t>; 2]] {
+                match level {
+                    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+                    Level::Avx512 => {
+                        table!(avx512::$module::tile, $avx512; 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => table!(avx2::$module::tile, $avx2; 1 2 3 4 5 6),
+                    _ => table!(portable::$module::tile, $portable; 1 2 3 4),
                 }
             }
         }
     };
 }
 
-has_reduce!(f32, single);
-has_reduce!(f64, double);
+has_reduce!(f32, single, 16 8 4);
+has_reduce!(f64, double, 8 4 2);
 
 mod portable {
     use super::Step;
     use crate::gemm::Float;
+    use crate::gemm::portable::multiply_add;
 
     /// See [`super::Reduce`].
     #[inline(always)]
-    unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(step: &Step<T>) {
-        // Fused where the target has an instruction for it; a call into the C library for each element would be slow.
-        let multiply_add = |a: T, b: T, c: T| {
-            if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
-                a.mul_add(b, c)
-            } else {
-                a * b + c
-            }
-        };
+    unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize, const APART: usize>(
+        step: &Step<T>,
+    ) {
         let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];
         for term in step.terms {
             for p in 0..step.k {
-                let a = step.a.wrapping_add((term.a + p) * ROWS);
+                let a = step.a.wrapping_add((term.a + p) * step.a_step);
                 for (row, sum) in sum.iter_mut().enumerate() {
                     for (v, sum) in sum.iter_mut().enumerate() {
                         // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each step.
                         let (a, b) = unsafe {
-                            (*a.add(row), *step.b[v].add(term.b[v] + p * step.b_step).cast::<[T; LANES]>())
+                            (
+                                *a.add(row * APART),
+                                *step.b[v].add(term.b[v] + p * step.b_step).cast::<[T; LANES]>(),
+                            )
                         };
                         let old = *sum;
                         *sum = std::array::from_fn(|lane| multiply_add(a, b[lane], old[lane]));
@@ -141,9 +161,11 @@ mod portable {
         ($module:ident, $t:ty, $lanes:literal) => {
             pub mod $module {
                 /// See [`super::super::Reduce`].
-                pub unsafe fn tile<const ROWS: usize, const VECS: usize>(step: &super::Step<$t>) {
+                pub unsafe fn tile<const ROWS: usize, const VECS: usize, const APART: usize>(
+                    step: &super::Step<$t>,
+                ) {
                     // SAFETY: handed on.
-                    unsafe { super::tile::<$t, $lanes, ROWS, VECS>(step) }
+                    unsafe { super::tile::<$t, $lanes, ROWS, VECS, APART>(step) }
                 }
             }
         };
@@ -158,12 +180,12 @@ mod portable {
 macro_rules! tile {
     ($t:ty, $features:literal, $set0:ident, $set1:ident, $fma:ident, $add:ident, $load:ident,
      $store:ident) => {
-        use super::super::{AHEAD, NEXT, Step};
+        use super::super::{NEXT, Step};
         use std::arch::x86_64::*;
 
         /// See [`super::super::Reduce`].
         #[target_feature(enable = $features)]
-        pub unsafe fn tile<const ROWS: usize, const VECS: usize>(step: &Step<$t>) {
+        pub unsafe fn tile<const ROWS: usize, const VECS: usize, const APART: usize>(step: &Step<$t>) {
             // SAFETY: the caller vouches for ROWS elements of A and VECS vectors of B at each of the k steps of every
             // term, and for VECS vectors in ROWS rows of C.
             unsafe {
@@ -175,7 +197,7 @@ macro_rules! tile {
                 }
                 let (mut ahead, mut plane, mut line) = (step.ahead.first, 0, step.ahead.first);
                 for term in step.terms {
-                    let mut a = step.a.add(term.a * ROWS);
+                    let mut a = step.a.add(term.a * step.a_step);
                     let mut b = step.b[0].add(term.b[0]);
                     let second = step.b[1].add(term.b[1]).offset_from(b);
                     let mut left = step.k;
@@ -186,20 +208,22 @@ macro_rules! tile {
                             line = line.wrapping_add(64 / size_of::<$t>());
                             (ahead, plane) = (line, 0);
                         }
-                        let some = left.min(AHEAD);
+                        let some = left.min(step.every);
                         for _ in 0..some {
-                            _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(NEXT * ROWS).cast());
+                            if APART == 1 {
+                                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(NEXT * step.a_step).cast());
+                            }
                             let mut x = [$set0(); VECS];
                             for v in 0..VECS {
                                 x[v] = $load(b.wrapping_offset(v as isize * second));
                             }
                             for row in 0..ROWS {
-                                let y = $set1(*a.add(row));
+                                let y = $set1(*a.add(row * APART));
                                 for v in 0..VECS {
                                     sum[row][v] = $fma(y, x[v], sum[row][v]);
                                 }
                             }
-                            a = a.wrapping_add(ROWS);
+                            a = a.wrapping_add(step.a_step);
                             b = b.wrapping_add(step.b_step);
                         }
                         left -= some;

@@ -9,7 +9,7 @@
 
 use super::Conv;
 use super::interleave::{self, Planes};
-use super::reduce::{Ahead, Reduce, Step, Term};
+use super::reduce::{Ahead, Reduce, SELDOM, Step, Term};
 use super::weight_grad::chunk;
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
@@ -161,12 +161,14 @@ impl<T: Float> Pass<'_, T> {
                                     terms: &terms,
                                     k,
                                     a,
+                                    a_step: height,
                                     b: [b.cast_const(), b.wrapping_add(lanes)],
                                     b_step: nr,
                                     c: [to, to.wrapping_add(lanes)],
                                     c_stride: nr,
                                     accumulate,
                                     ahead: Ahead { first: to, stride: 0, planes: 1 },
+                                    every: SELDOM,
                                 });
                             }
                         }
@@ -270,7 +272,7 @@ impl<T: Float> Pass<'_, T> {
 }
 
 /// `out[i * taps + tap] = sum[tap * nr + i]` for i < count.
-unsafe fn turn<T: Float>(kernels: &Kernels<T>, sum: *const T, taps: usize, count: usize, out: *mut T) {
+pub unsafe fn turn<T: Float>(kernels: &Kernels<T>, sum: *const T, taps: usize, count: usize, out: *mut T) {
     let nr = kernels.nr();
     // SAFETY: the caller vouches for both.
     unsafe {

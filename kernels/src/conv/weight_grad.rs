@@ -20,11 +20,15 @@ const SMALL: usize = 1 << 17;
 /// Multiply-adds that a chunk has at least.
 const CHUNK_WORK: usize = 1 << 24;
 
+/// Chunks of the batch that have enough work.
+pub(super) fn chunks(c: &Conv) -> usize {
+    let work = c.batch * c.output[0] * c.output[1] * c.w_len();
+    (work / CHUNK_WORK).clamp(1, CHUNKS)
+}
+
 /// Images of one chunk.
 pub(super) fn chunk(c: &Conv) -> usize {
-    let elements = c.w_len();
-    let work = c.batch * c.output[0] * c.output[1] * elements;
-    let chunks = if elements > SMALL { 1 } else { (work / CHUNK_WORK).clamp(1, CHUNKS) };
+    let chunks = if c.w_len() > SMALL { 1 } else { chunks(c) };
     c.batch.div_ceil(chunks).max(1)
 }
 

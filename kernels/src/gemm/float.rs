@@ -14,7 +14,10 @@ pub trait Float:
     + Add<Output = Self>
     + Mul<Output = Self>
     + sealed::HasKernels
+    + crate::conv::dots::HasDots
     + crate::conv::reduce::HasReduce
+    + crate::conv::rows::HasRows
+    + crate::conv::winograd::transforms::HasTransforms
     + 'static
 {
     /// 0.

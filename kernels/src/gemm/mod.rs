@@ -18,7 +18,7 @@ mod cache;
 mod float;
 pub(crate) mod kernel;
 pub(crate) mod loops;
-mod portable;
+pub(crate) mod portable;
 pub(crate) mod scratch;
 mod small;
 pub(crate) mod strided;

@@ -29,7 +29,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
 
 /// `a * b + c`, fused where the target has an instruction for it.
 #[inline(always)]
-fn multiply_add<T: Float>(a: T, b: T, c: T) -> T {
+pub(crate) fn multiply_add<T: Float>(a: T, b: T, c: T) -> T {
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
 }
 
