@@ -94,7 +94,7 @@ impl Fuser<'_, '_> {
                 _ => self.prologue[i as usize],
             };
             let Some(host) = host else { continue };
-            for &x in &ir.capture.nodes[i as usize].inputs {
+            for &x in ir.capture.nodes[i as usize].inputs.iter() {
                 let x = ir.same[x as usize];
                 let alone = ir.is_map(x)
                     && !self.wanted[x as usize]
