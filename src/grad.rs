@@ -5,7 +5,7 @@
 //! inputs, which are ordinary tensors. So the gradient of a gradient needs no extra code.
 
 use crate::error::{BuildError, Error, Result, fail};
-use crate::graph::{IdMap, Inputs, as_part, next_id, on_behalf_of, reachable};
+use crate::graph::{AgeMap, IdMap, Inputs, as_part, next_id, on_behalf_of, reachable};
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
@@ -85,7 +85,7 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
     }
     let mut sweep = Sweep::new(y, xs);
     as_part(y.node().part.saturating_add(1), || sweep.run(y, g));
-    xs.iter().map(|x| sweep.cotangents.get(&x.id()).cloned()).collect()
+    xs.iter().map(|x| sweep.cotangents.get(x.id()).cloned()).collect()
 }
 
 /// The product of the Jacobian of `y` for `x` with the tangent `v` (of `x`'s shape), by differentiating the
@@ -120,10 +120,10 @@ pub fn hvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
 }
 
 struct Sweep {
-    cotangents: IdMap<Tensor>,
+    cotangents: AgeMap<Tensor>,
     /// Whether a wanted tensor lies at or below a node.
-    needed: IdMap<()>,
-    targets: IdMap<()>,
+    needed: AgeMap<()>,
+    targets: AgeMap<()>,
 }
 
 /// Whether a gradient can go on below a node.
@@ -143,17 +143,16 @@ fn flows_to(x: &Tensor) -> Inputs {
 
 impl Sweep {
     fn new(y: &Tensor, xs: &[&Tensor]) -> Sweep {
-        let mut sweep =
-            Sweep { cotangents: IdMap::default(), needed: IdMap::default(), targets: IdMap::default() };
+        let [needed, targets] = [AgeMap::new(y.id()), AgeMap::new(y.id())];
+        let mut sweep = Sweep { cotangents: AgeMap::new(y.id()), needed, targets };
         for x in xs {
             sweep.targets.insert(x.id(), ());
         }
         let oldest = xs.iter().map(|x| x.id()).min().unwrap_or(0);
         // Oldest first: whether a node is needed is known before its users ask.
         for x in reachable([y], |x| passes(x) && x.id() > oldest) {
-            let below =
-                passes(&x) && flows_to(&x).as_slice().iter().any(|i| sweep.needed.contains_key(&i.id()));
-            if below || sweep.targets.contains_key(&x.id()) {
+            let below = passes(&x) && flows_to(&x).as_slice().iter().any(|i| sweep.needed.contains(i.id()));
+            if below || sweep.targets.contains(x.id()) {
                 sweep.needed.insert(x.id(), ());
             }
         }
@@ -161,21 +160,19 @@ impl Sweep {
     }
 
     fn run(&mut self, y: &Tensor, g: &Tensor) {
-        if !self.needed.contains_key(&y.id()) {
+        if !self.needed.contains(y.id()) {
             return;
         }
         let mut waiting = std::collections::BTreeMap::new();
         self.add(y, g.clone());
         waiting.insert(y.id(), y.clone());
         while let Some((id, y)) = waiting.pop_last() {
-            let g = if self.targets.contains_key(&id) {
-                self.cotangents[&id].clone()
+            let g = if self.targets.contains(id) {
+                self.cotangents.get(id).cloned()
             } else {
-                match self.cotangents.remove(&id) {
-                    Some(g) => g,
-                    None => continue,
-                }
+                self.cotangents.remove(id)
             };
+            let Some(g) = g else { continue };
             if !passes(&y) {
                 continue;
             }
@@ -195,19 +192,17 @@ impl Sweep {
         if let Op::Checkpoint = y.node().op {
             return self.recompute(y, g);
         }
-        let needs = |i: usize| self.needed.contains_key(&x[i].id());
+        let needs = |i: usize| self.needed.contains(x[i].id());
         let parts = on_behalf_of(y.node().site, || y.node().op.vjp(x, y, g, &needs));
         x.iter()
             .zip(parts)
-            .filter_map(|(x, part)| {
-                part.filter(|_| self.needed.contains_key(&x.id())).map(|p| (x.clone(), p))
-            })
+            .filter_map(|(x, part)| part.filter(|_| self.needed.contains(x.id())).map(|p| (x.clone(), p)))
             .collect()
     }
 
     fn add(&mut self, x: &Tensor, part: Tensor) {
         debug_assert_eq!((x.shape(), x.dtype()), (part.shape(), part.dtype()), "cotangent of {x:?}");
-        let total = match self.cotangents.remove(&x.id()) {
+        let total = match self.cotangents.remove(x.id()) {
             Some(sum) => on_behalf_of(x.node().site, || sum + part),
             None => part,
         };
@@ -239,7 +234,7 @@ impl Sweep {
             });
             copies.insert(x.id(), copy);
         }
-        let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needed.contains_key(&x.id())).collect();
+        let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needed.contains(x.id())).collect();
         let late: Vec<&Tensor> = wanted.iter().map(|x| &copies[&x.id()]).collect();
         let parts = vjp(&copies[&segment_end.id()], &late, g);
         wanted.into_iter().zip(parts).filter_map(|(x, part)| part.map(|p| (x.clone(), p))).collect()

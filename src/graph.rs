@@ -113,6 +113,15 @@ impl Node {
         self.state().value.clone()
     }
 
+    /// The value, or where there is none yet the inputs that it is computed from.
+    pub fn inputs_or_value(&self) -> (Inputs, Option<Value>) {
+        let state = self.state();
+        match &state.value {
+            Some(value) => (Inputs::None, Some(value.clone())),
+            None => (state.inputs.clone(), None),
+        }
+    }
+
     pub fn is_evaluated(&self) -> bool {
         self.state().value.is_some()
     }
@@ -370,21 +379,71 @@ impl Hasher for IdHasher {
 /// A map keyed by node id.
 pub(crate) type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 
+/// As [`IdMap`], for a walk down from a node: what was made shortly before that one, which is nearly all of a step, stands
+/// in a list by age and needs no hashing.
+pub(crate) struct AgeMap<T> {
+    newest: u64,
+    near: Vec<Option<T>>,
+    far: IdMap<T>,
+}
+
+impl<T> AgeMap<T> {
+    /// Ages below this stand in the list.
+    const NEAR: u64 = 4096;
+
+    /// No entries; `newest` is the id that the walk starts at.
+    pub fn new(newest: u64) -> AgeMap<T> {
+        AgeMap { newest, near: Vec::new(), far: IdMap::default() }
+    }
+
+    /// The place in the list; none for what is older, or newer than the walk's start.
+    fn near(&self, id: u64) -> Option<usize> {
+        self.newest.checked_sub(id).filter(|&age| age < Self::NEAR).map(|age| age as usize)
+    }
+
+    /// Puts `value` in; gives what stood there before.
+    pub fn insert(&mut self, id: u64, value: T) -> Option<T> {
+        let Some(age) = self.near(id) else { return self.far.insert(id, value) };
+        if age >= self.near.len() {
+            self.near.resize_with((age + 1).next_power_of_two(), || None);
+        }
+        self.near[age].replace(value)
+    }
+
+    pub fn get(&self, id: u64) -> Option<&T> {
+        match self.near(id) {
+            Some(age) => self.near.get(age)?.as_ref(),
+            None => self.far.get(&id),
+        }
+    }
+
+    pub fn contains(&self, id: u64) -> bool {
+        self.get(id).is_some()
+    }
+
+    pub fn remove(&mut self, id: u64) -> Option<T> {
+        match self.near(id) {
+            Some(age) => self.near.get_mut(age)?.take(),
+            None => self.far.remove(&id),
+        }
+    }
+}
+
 /// The nodes reachable from `roots`, oldest first. `enter` says whether to go on below a node.
 pub(crate) fn reachable<'a>(
     roots: impl IntoIterator<Item = &'a Tensor>,
     mut enter: impl FnMut(&Tensor) -> bool,
 ) -> Vec<Tensor> {
-    let mut seen: IdMap<()> = IdMap::default();
     let mut found = Vec::new();
     let mut stack: Vec<Tensor> = roots.into_iter().cloned().collect();
+    let mut seen = AgeMap::new(stack.iter().map(Tensor::id).max().unwrap_or(0));
     while let Some(tensor) = stack.pop() {
         if seen.insert(tensor.id(), ()).is_some() {
             continue;
         }
         if enter(&tensor) {
             for x in tensor.node().inputs().as_slice() {
-                if !seen.contains_key(&x.id()) {
+                if !seen.contains(x.id()) {
                     stack.push(x.clone());
                 }
             }

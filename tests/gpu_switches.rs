@@ -2,18 +2,15 @@
 #![cfg(feature = "gpu")]
 
 mod gpu_support;
+#[path = "gpu_support/net.rs"]
+mod net;
 
 use gpu_support::gpu;
-use gradus::nn::{Linear, Module};
+use gradus::nn::Module;
 use gradus::optim::Adam;
-use gradus::{Rng, Tensor, module};
+use gradus::{Rng, Tensor};
+use net::Net;
 use std::process::{Command, Output};
-
-struct Net {
-    l1: Linear,
-    l2: Linear,
-}
-module!(Net { l1, l2 });
 
 #[test]
 #[ignore = "started by the others"]
@@ -21,11 +18,11 @@ fn three_steps() {
     let Some(gpu) = gpu() else { return };
     gpu.scope(|| {
         let mut rng = Rng::seed(1);
-        let net = Net { l1: Linear::new(12, 40, &mut rng), l2: Linear::new(40, 3, &mut rng) };
+        let net = Net::new([12, 40, 3], &mut rng);
         let mut adam = Adam::new(net.params(), 2e-3);
         let x = rng.normal([50, 12]);
         for _ in 0..3 {
-            let loss = net.l2.forward(&net.l1.forward(&x).tanh()).log_softmax(1).slice(1, ..1).mean(..);
+            let loss = net.forward(&x).log_softmax(1).slice(1, ..1).mean(..);
             adam.step(&loss).unwrap();
             println!("loss {:08x}", (loss.item().unwrap() as f32).to_bits());
         }

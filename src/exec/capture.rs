@@ -4,12 +4,13 @@
 use super::Value;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{IdMap, Inputs};
+use crate::graph::{AgeMap, IdMap, Inputs};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 use std::collections::HashSet;
+use std::ops::Deref;
 
 /// Which values to keep, besides those asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,38 @@ pub(crate) enum Keep {
 pub(crate) struct Captured {
     pub tensor: Tensor,
     /// Positions of the inputs in [`Capture::nodes`].
-    pub inputs: Vec<u32>,
+    pub inputs: Positions,
     pub role: Role,
+}
+
+/// Positions of a node's inputs, few of them without an allocation.
+pub(crate) enum Positions {
+    Few(u8, [u32; 3]),
+    Many(Box<[u32]>),
+}
+
+impl Positions {
+    fn of(inputs: &Inputs, position: &AgeMap<u32>) -> Positions {
+        let inputs = inputs.as_slice();
+        let at = |x: &Tensor| *position.get(x.id()).expect("the walk has been at every input");
+        if inputs.len() > 3 {
+            return Positions::Many(inputs.iter().map(at).collect());
+        }
+        let mut few = [0; 3];
+        few.iter_mut().zip(inputs).for_each(|(few, x)| *few = at(x));
+        Positions::Few(inputs.len() as u8, few)
+    }
+}
+
+impl Deref for Positions {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Positions::Few(len, list) => &list[..usize::from(*len)],
+            Positions::Many(list) => list,
+        }
+    }
 }
 
 /// What a captured node is to the plan.
@@ -94,34 +125,35 @@ impl Capture {
         spent.iter().for_each(|x| *given.entry(x.id()).or_default() += 1);
         let mut uses = vec![0usize; found.len()];
         let mut param_index: IdMap<u32> = IdMap::default();
-        for (i, (tensor, inputs, value)) in found.iter().enumerate() {
+        for (i, (tensor, inputs, value)) in found.into_iter().enumerate() {
             let own = || given.get(&tensor.id()).copied().unwrap_or(0);
             capture.spent[i] = value.as_ref().map_or(0, |_| own());
             capture.depends[i] = capture.spent[i] > 0;
-            let inputs: Vec<u32> = inputs.as_slice().iter().map(|x| position[&x.id()]).collect();
-            for &x in &inputs {
+            let inputs = Positions::of(&inputs, &position);
+            for &x in inputs.iter() {
                 uses[x as usize] += 1;
                 capture.depends[i] |= capture.depends[x as usize];
             }
             let role = match value {
                 Some(value) => {
-                    capture.leaves.push(value.clone());
+                    capture.leaves.push(value);
                     Role::Leaf(capture.leaves.len() as u32 - 1)
                 }
                 None => Role::Pending,
             };
             capture.key_at.push(capture.key.len());
-            capture.encode(i, tensor, &inputs, role, &mut param_index);
-            capture.nodes.push(Captured { tensor: tensor.clone(), inputs, role });
+            capture.encode(i, &tensor, &inputs, role, &mut param_index);
+            capture.nodes.push(Captured { tensor, inputs, role });
         }
         capture.key_at.push(capture.key.len());
         for root in pending {
-            capture.wanted[position[&root.id()] as usize] = 3;
+            let at = position.get(root.id()).expect("the walk began there");
+            capture.wanted[*at as usize] = 3;
         }
         let inside = capture.inside_checkpoints();
         for i in 0..capture.nodes.len() {
-            // Handles on a node inside this capture: `found`, `nodes`, and one for each use in the graph and its copy.
-            let held = || found[i].0.handles() > 2 + 2 * uses[i];
+            // Besides those of the user there is one handle in `nodes`, and one for each use in the graph.
+            let held = || capture.nodes[i].tensor.handles() > 1 + uses[i];
             let optional = capture.wanted[i] == 0 && !inside[i];
             if optional && (keep == Keep::All || (keep == Keep::Held && held())) {
                 capture.wanted[i] = if capture.depends[i] { 2 } else { 1 };
@@ -150,7 +182,7 @@ impl Capture {
             while let Some(i) = stack.pop() {
                 if !inside[i as usize] && !given.contains(&i) {
                     inside[i as usize] = true;
-                    stack.extend(&self.nodes[i as usize].inputs);
+                    stack.extend(self.nodes[i as usize].inputs.iter());
                 }
             }
         }
@@ -295,8 +327,8 @@ fn settle(roots: &[&Tensor], found: &mut [Found]) -> Result<Device> {
 }
 
 /// The nodes below `roots` down to those with a value, oldest first, and where each stands.
-fn walk(roots: &[&Tensor]) -> (Vec<Found>, IdMap<u32>) {
-    let mut position: IdMap<u32> = IdMap::default();
+fn walk(roots: &[&Tensor]) -> (Vec<Found>, AgeMap<u32>) {
+    let mut position = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
     let mut found: Vec<Found> = Vec::new();
     let mut stack: Vec<Tensor> = Vec::new();
     for root in roots {
@@ -305,11 +337,7 @@ fn walk(roots: &[&Tensor]) -> (Vec<Found>, IdMap<u32>) {
         }
     }
     while let Some(tensor) = stack.pop() {
-        let value = tensor.node().value();
-        let inputs = match value {
-            Some(_) => Inputs::None,
-            None => tensor.node().inputs(),
-        };
+        let (inputs, value) = tensor.node().inputs_or_value();
         for x in inputs.as_slice() {
             if position.insert(x.id(), 0).is_none() {
                 stack.push(x.clone());

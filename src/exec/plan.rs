@@ -261,7 +261,7 @@ impl<'a> Ir<'a> {
                 self.live[self.same[i] as usize] = true;
             }
             if self.live[i] && self.class[i] != Class::Leaf {
-                for &x in &self.capture.nodes[i].inputs {
+                for &x in self.capture.nodes[i].inputs.iter() {
                     self.live[self.same[x as usize] as usize] = true;
                 }
                 self.live[self.source[i].0 as usize] = true;

@@ -87,7 +87,7 @@ impl Finder<'_, '_> {
         }
         let shape = ir.capture.shape(i);
         let (mut base, mut work) = (None, 1);
-        for &x in &ir.capture.nodes[k].inputs {
+        for &x in ir.capture.nodes[k].inputs.iter() {
             let x = ir.same[x as usize];
             let from = ir.source[x as usize].0;
             let large = ir.class[x as usize] != Class::View && ir.capture.shape(x) == shape;

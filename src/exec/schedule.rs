@@ -196,7 +196,7 @@ impl Scheduler<'_, '_> {
         for &i in nodes {
             let node = &ir.capture.nodes[i as usize];
             let mut args: [Reg; 3] = [0; 3];
-            for (arg, &x) in args.iter_mut().zip(&node.inputs) {
+            for (arg, &x) in args.iter_mut().zip(node.inputs.iter()) {
                 let x = ir.same[x as usize];
                 *arg = match registers.get(&x) {
                     Some(&r) => r,

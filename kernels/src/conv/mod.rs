@@ -18,7 +18,8 @@
 //!
 //! `planar`, `interleaved` and `tap_grad` add up the taps in a micro-kernel of their own, `reduce`, and leave out taps
 //! that meet padding where they can. Where it is not left out, padding is zeros that take part in the sums, so an
-//! infinity that meets one gives NaN. In `winograd` one gives NaN in all pixels of its tiles.
+//! infinity that meets one gives NaN. In `winograd` one gives NaN in all pixels of its tiles. These three, `winograd` and
+//! `planar_grad` need the feature `conv-more`; without it, what they would take goes through the five loops.
 
 mod ahead;
 mod dense;
@@ -42,6 +43,9 @@ pub(crate) mod winograd;
 use crate::gemm::Float;
 use std::ops::Range;
 use taps::Form;
+
+/// Whether there are ways that only speed is gained by: without the feature, programs are smaller.
+const MORE: bool = cfg!(feature = "conv-more");
 
 /// The geometry of one convolution.
 ///
@@ -195,11 +199,11 @@ pub unsafe fn forward<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, e
             dense::forward(c, x, w, y, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::forward(c, x, w, y, epilogue);
-        } else if winograd::applies::<T>(c, Form::Forward) {
+        } else if MORE && winograd::applies::<T>(c, Form::Forward) {
             winograd::run(c, Form::Forward, x, w, y, epilogue);
-        } else if planar::applies::<T>(c, Form::Forward) {
+        } else if MORE && planar::applies::<T>(c, Form::Forward) {
             planar::run(c, Form::Forward, x, w, y, epilogue);
-        } else if interleaved::applies::<T>(c, Form::Forward) {
+        } else if MORE && interleaved::applies::<T>(c, Form::Forward) {
             interleaved::run(c, Form::Forward, x, w, y, epilogue);
         } else {
             forward::run(c, x, w, y, epilogue);
@@ -221,11 +225,11 @@ pub unsafe fn input_grad<T: Float>(c: &Conv, dy: *const T, w: *const T, dx: *mut
             dense::input_grad(c, dy, w, dx, epilogue);
         } else if pixelwise::applies(c) {
             pixelwise::input_grad(c, dy, w, dx, epilogue);
-        } else if winograd::applies::<T>(c, Form::InputGrad) {
+        } else if MORE && winograd::applies::<T>(c, Form::InputGrad) {
             winograd::run(c, Form::InputGrad, dy, w, dx, epilogue);
-        } else if planar::applies::<T>(c, Form::InputGrad) {
+        } else if MORE && planar::applies::<T>(c, Form::InputGrad) {
             planar::run(c, Form::InputGrad, dy, w, dx, epilogue);
-        } else if interleaved::applies::<T>(c, Form::InputGrad) {
+        } else if MORE && interleaved::applies::<T>(c, Form::InputGrad) {
             interleaved::run(c, Form::InputGrad, dy, w, dx, epilogue);
         } else if fold::applies(c) {
             fold::run(c, dy, w, dx, epilogue);
@@ -247,11 +251,11 @@ pub unsafe fn weight_grad<T: Float>(c: &Conv, x: *const T, dy: *const T, dw: *mu
     unsafe {
         if dense::applies(c) {
             dense::weight_grad(c, x, dy, dw);
-        } else if winograd::applies_to_weights::<T>(c) {
+        } else if MORE && winograd::applies_to_weights::<T>(c) {
             winograd::weight_grad(c, x, dy, dw);
-        } else if planar_grad::applies::<T>(c) {
+        } else if MORE && planar_grad::applies::<T>(c) {
             planar_grad::run(c, x, dy, dw);
-        } else if tap_grad::applies::<T>(c) {
+        } else if MORE && tap_grad::applies::<T>(c) {
             tap_grad::run(c, x, dy, dw);
         } else {
             weight_grad::run(c, x, dy, dw);
