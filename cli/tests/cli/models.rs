@@ -104,7 +104,7 @@ fn the_memory_of_a_run_is_announced() {
     );
     let models: [&[&str]; 4] = [
         &["gan", "--hidden", "1024,1024", "--batch", "128"],
-        &["dcgan", "--batch", "64"],
+        &["dcgan", "--batch", "128"],
         &["ae", "--hidden", "1500,1000", "--batch", "128"],
         &["vae", "--hidden", "1500,1000", "--batch", "128"],
     ];
