@@ -137,33 +137,22 @@ macro_rules! rows {
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 mod avx512 {
     pub mod single {
+        use crate::gemm::avx512::single::{first, store_first};
         use std::arch::x86_64::{
-            __m512 as Vector, _mm512_loadu_ps as load, _mm512_mask_storeu_ps,
-            _mm512_maskz_loadu_ps as load_first, _mm512_permutex2var_ps, _mm512_setr_epi32,
-            _mm512_setzero_ps as zero,
+            __m512 as Vector, _mm512_loadu_ps as load, _mm512_maskz_loadu_ps as load_first,
+            _mm512_permutex2var_ps, _mm512_setr_epi32, _mm512_setzero_ps as zero,
         };
-        rows!(f32, 16usize, "avx512f");
-
-        fn first(count: usize) -> u16 {
-            if count >= 16 { u16::MAX } else { (1 << count) - 1 }
-        }
+        rows!(f32, 16usize, "avx512f,avx2,fma");
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
-        unsafe fn store_first(mask: u16, at: *mut f32, value: Vector) {
-            // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { _mm512_mask_storeu_ps(at, mask, value) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
         fn evens(a: Vector, b: Vector) -> Vector {
             let index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             _mm512_permutex2var_ps(a, index, b)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
         fn woven(a: Vector, b: Vector) -> [Vector; 2] {
             let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
             let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
@@ -172,32 +161,21 @@ mod avx512 {
     }
 
     pub mod double {
+        use crate::gemm::avx512::double::{first, store_first};
         use std::arch::x86_64::{
-            __m512d as Vector, _mm512_loadu_pd as load, _mm512_mask_storeu_pd,
-            _mm512_maskz_loadu_pd as load_first, _mm512_permutex2var_pd, _mm512_setr_epi64,
-            _mm512_setzero_pd as zero,
+            __m512d as Vector, _mm512_loadu_pd as load, _mm512_maskz_loadu_pd as load_first,
+            _mm512_permutex2var_pd, _mm512_setr_epi64, _mm512_setzero_pd as zero,
         };
-        rows!(f64, 8usize, "avx512f");
-
-        fn first(count: usize) -> u8 {
-            if count >= 8 { u8::MAX } else { (1 << count) - 1 }
-        }
+        rows!(f64, 8usize, "avx512f,avx2,fma");
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
-        unsafe fn store_first(mask: u8, at: *mut f64, value: Vector) {
-            // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { _mm512_mask_storeu_pd(at, mask, value) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
         fn evens(a: Vector, b: Vector) -> Vector {
             _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx2,fma")]
         fn woven(a: Vector, b: Vector) -> [Vector; 2] {
             let low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
             let high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
@@ -209,43 +187,23 @@ mod avx512 {
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     pub mod single {
+        use crate::gemm::avx2::single::{first, load_first, store_first};
         use std::arch::x86_64::{
-            __m256 as Vector, __m256i as Mask, _mm256_castpd_ps, _mm256_castps_pd, _mm256_cmpgt_epi32,
-            _mm256_loadu_ps as load, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_permute2f128_ps,
-            _mm256_permute4x64_pd, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_ps as zero,
-            _mm256_shuffle_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+            __m256 as Vector, _mm256_castpd_ps, _mm256_castps_pd, _mm256_loadu_ps as load,
+            _mm256_permute2f128_ps, _mm256_permute4x64_pd, _mm256_setzero_ps as zero, _mm256_shuffle_ps,
+            _mm256_unpackhi_ps, _mm256_unpacklo_ps,
         };
-        rows!(f32, 8usize, "avx2");
+        rows!(f32, 8usize, "avx2,fma");
 
         #[inline]
-        #[target_feature(enable = "avx2")]
-        fn first(count: usize) -> Mask {
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
-        unsafe fn load_first(mask: Mask, at: *const f32) -> Vector {
-            // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { _mm256_maskload_ps(at, mask) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
-        unsafe fn store_first(mask: Mask, at: *mut f32, value: Vector) {
-            // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { _mm256_maskstore_ps(at, mask, value) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn evens(a: Vector, b: Vector) -> Vector {
             let halves = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
             _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(halves))
         }
 
         #[inline]
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn woven(a: Vector, b: Vector) -> [Vector; 2] {
             let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
             [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
@@ -253,42 +211,21 @@ mod avx2 {
     }
 
     pub mod double {
+        use crate::gemm::avx2::double::{first, load_first, store_first};
         use std::arch::x86_64::{
-            __m256d as Vector, __m256i as Mask, _mm256_cmpgt_epi64, _mm256_loadu_pd as load,
-            _mm256_maskload_pd, _mm256_maskstore_pd, _mm256_permute2f128_pd, _mm256_permute4x64_pd,
-            _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_pd as zero, _mm256_unpackhi_pd,
-            _mm256_unpacklo_pd,
+            __m256d as Vector, _mm256_loadu_pd as load, _mm256_permute2f128_pd, _mm256_permute4x64_pd,
+            _mm256_setzero_pd as zero, _mm256_unpackhi_pd, _mm256_unpacklo_pd,
         };
-        rows!(f64, 4usize, "avx2");
+        rows!(f64, 4usize, "avx2,fma");
 
         #[inline]
-        #[target_feature(enable = "avx2")]
-        fn first(count: usize) -> Mask {
-            _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3))
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
-        unsafe fn load_first(mask: Mask, at: *const f64) -> Vector {
-            // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { _mm256_maskload_pd(at, mask) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
-        unsafe fn store_first(mask: Mask, at: *mut f64, value: Vector) {
-            // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { _mm256_maskstore_pd(at, mask, value) }
-        }
-
-        #[inline]
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn evens(a: Vector, b: Vector) -> Vector {
             _mm256_permute4x64_pd::<0xd8>(_mm256_unpacklo_pd(a, b))
         }
 
         #[inline]
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn woven(a: Vector, b: Vector) -> [Vector; 2] {
             let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
             [_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high)]

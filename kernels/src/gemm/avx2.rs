@@ -27,7 +27,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     rows_dot: double::rows_dot,
 };
 
-mod single {
+pub(crate) mod single {
     use super::*;
     use std::arch::x86_64::{
         __m256 as Vector, __m256i as Mask, _mm256_add_ps as add, _mm256_fmadd_ps as multiply_add,
@@ -40,20 +40,20 @@ mod single {
     /// The first `count` lanes.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn first(count: usize) -> Mask {
+    pub(crate) fn first(count: usize) -> Mask {
         _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn load_first(mask: Mask, at: *const f32) -> Vector {
+    pub(crate) unsafe fn load_first(mask: Mask, at: *const f32) -> Vector {
         // SAFETY: the caller vouches for the lanes of the mask.
         unsafe { _mm256_maskload_ps(at, mask) }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn store_first(mask: Mask, at: *mut f32, value: Vector) {
+    pub(crate) unsafe fn store_first(mask: Mask, at: *mut f32, value: Vector) {
         // SAFETY: the caller vouches for the lanes of the mask.
         unsafe { _mm256_maskstore_ps(at, mask, value) }
     }
@@ -85,7 +85,7 @@ mod single {
     }
 }
 
-mod double {
+pub(crate) mod double {
     use super::*;
     use std::arch::x86_64::{
         __m256d as Vector, __m256i as Mask, _mm256_add_pd as add, _mm256_fmadd_pd as multiply_add,
@@ -98,20 +98,20 @@ mod double {
     /// The first `count` lanes.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn first(count: usize) -> Mask {
+    pub(crate) fn first(count: usize) -> Mask {
         _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3))
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn load_first(mask: Mask, at: *const f64) -> Vector {
+    pub(crate) unsafe fn load_first(mask: Mask, at: *const f64) -> Vector {
         // SAFETY: the caller vouches for the lanes of the mask.
         unsafe { _mm256_maskload_pd(at, mask) }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn store_first(mask: Mask, at: *mut f64, value: Vector) {
+    pub(crate) unsafe fn store_first(mask: Mask, at: *mut f64, value: Vector) {
         // SAFETY: the caller vouches for the lanes of the mask.
         unsafe { _mm256_maskstore_pd(at, mask, value) }
     }

@@ -28,7 +28,7 @@ pub(crate) static F64: Kernels<f64> = Kernels {
     rows_dot: double::rows_dot,
 };
 
-mod single {
+pub(crate) mod single {
     use super::*;
     use std::arch::x86_64::{
         __m512 as Vector, __mmask16 as Mask, _mm512_add_ps as add, _mm512_fmadd_ps as multiply_add,
@@ -39,13 +39,13 @@ mod single {
     kernels!("avx512f,avx2,fma", f32, 16);
 
     /// The first `count` lanes.
-    fn first(count: usize) -> Mask {
+    pub(crate) fn first(count: usize) -> Mask {
         if count >= LANES { Mask::MAX } else { ((1u32 << count) - 1) as Mask }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    unsafe fn store_first(mask: Mask, at: *mut f32, value: Vector) {
+    pub(crate) unsafe fn store_first(mask: Mask, at: *mut f32, value: Vector) {
         // SAFETY: the caller vouches for the lanes of the mask.
         unsafe { _mm512_mask_storeu_ps(at, mask, value) }
     }
@@ -94,7 +94,7 @@ mod single {
     }
 }
 
-mod double {
+pub(crate) mod double {
     use super::*;
     use std::arch::x86_64::{
         __m512d as Vector, __mmask8 as Mask, _mm512_add_pd as add, _mm512_fmadd_pd as multiply_add,
@@ -105,13 +105,13 @@ mod double {
     kernels!("avx512f,avx2,fma", f64, 8);
 
     /// The first `count` lanes.
-    fn first(count: usize) -> Mask {
+    pub(crate) fn first(count: usize) -> Mask {
         if count >= LANES { Mask::MAX } else { ((1u32 << count) - 1) as Mask }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    unsafe fn store_first(mask: Mask, at: *mut f64, value: Vector) {
+    pub(crate) unsafe fn store_first(mask: Mask, at: *mut f64, value: Vector) {
         // SAFETY: the caller vouches for the lanes of the mask.
         unsafe { _mm512_mask_storeu_pd(at, mask, value) }
     }

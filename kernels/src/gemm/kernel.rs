@@ -66,7 +66,7 @@ pub struct Run {
 /// past the end of a row.
 pub type Gather<T> = unsafe fn(*const T, &[usize], &[Run], usize, *mut T);
 
-/// Rows that a kernel which packs B on the way fetches ahead: the latency of the third level, about 300 cycles, over
+/// Rows of B that kernels fetch ahead: the latency of the third level, about 300 cycles, over
 /// the 14 of a row.
 pub const ROWS_AHEAD: isize = 24;
 

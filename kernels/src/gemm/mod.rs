@@ -11,9 +11,9 @@
 //! portable level rounds products before it adds them, unless the target has a fused instruction.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-mod avx512;
+pub(crate) mod avx512;
 mod cache;
 mod float;
 pub(crate) mod kernel;
