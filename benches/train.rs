@@ -49,22 +49,8 @@ fn split(name: &str) -> Result<()> {
 fn on_gpu(only: Option<&String>, steps: u32) -> Result<()> {
     let gpu = Device::gpu()?;
     for workload in WORKLOADS.iter().chain([&NARROW]).filter(|w| only.is_none_or(|only| *only == w.name)) {
-        let run = || host::cost(&gpu, steps, (workload.build)(&mut Rng::seed(0)));
-        let (before, cost) = (exec_stats(), gpu.scope(run)?);
-        let planning =
-            (exec_stats().planning - before.planning).as_secs_f64() / f64::from(steps + host::WARM);
-        println!(
-            "{{\"suite\":\"train\",\"name\":\"{}\",\"impl\":\"gradus-gpu\",\"step_s\":{:.6e},\"host_s\":{:.6e},\
-             \"planning_s\":{planning:.6e},\"waited_s\":{:.6e},\"submissions\":{:.2},\"dispatches\":{:.1},\
-             \"bind_groups\":{}}}",
-            workload.name,
-            cost.step,
-            cost.busy,
-            cost.waited,
-            cost.submissions,
-            cost.dispatches,
-            gpu.stats().map_or(0, |s| s.bind_groups)
-        );
+        let cost = gpu.scope(|| host::cost(&gpu, steps, (workload.build)(&mut Rng::seed(0))))?;
+        println!("{}", cost.json(workload.name, &[]));
     }
     Ok(())
 }

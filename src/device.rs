@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::error::Result;
 #[cfg(feature = "gpu")]
-use crate::exec::gpu;
+use crate::exec::gpu::{self, Tuned, Tuning};
 use std::cell::RefCell;
 use std::fmt;
 #[cfg(feature = "gpu")]
@@ -125,6 +125,16 @@ impl Device {
         }
     }
 
+    /// Whether [`kernel_times`](crate::kernel_times) are read from a clock of the device. Where not, and that is for GPUs
+    /// without timestamps, they are the host's from submitting a kernel to having waited for it.
+    pub fn has_clock(&self) -> bool {
+        match &self.0 {
+            Kind::Cpu => true,
+            #[cfg(feature = "gpu")]
+            Kind::Gpu(context) => context.timestamps,
+        }
+    }
+
     /// Waits until the device has done all it was given. On the CPU there is nothing to wait for.
     ///
     /// # Errors
@@ -140,6 +150,45 @@ impl Device {
 
 #[cfg(feature = "gpu")]
 impl Device {
+    /// The adapter that was opened; `None` for the CPU.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.context().map(|context| context.adapter())
+    }
+
+    /// The table of choices that kernels use; empty on the CPU, and before somebody sets or measures one.
+    pub fn tuning(&self) -> Tuning {
+        self.context().map_or_else(Tuning::default, |context| context.tuning())
+    }
+
+    /// Uses `tuning` from now on, for everybody who uses this device. Entries that it cannot run count as missing. On the
+    /// CPU this does nothing.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        self.context().into_iter().for_each(|context| context.set_tuning(tuning.clone()));
+    }
+
+    /// Measures what the kernels of `work` can choose from, and uses the best from now on: runs it without a table and
+    /// then with each listed choice, `runs` times each and once before, and enters what saves at least a twentieth.
+    /// Nothing else tunes; where that is kept for another process is up to the caller.
+    ///
+    /// ```no_run
+    /// use gradus::{Device, Rng};
+    /// let gpu = Device::gpu()?;
+    /// let [a, b] = gpu.scope(|| [(); 2].map(|()| Rng::seed(0).normal([1024, 1024])));
+    /// for tuned in gpu.tune(5, || a.matmul(&b).eval())? {
+    ///     println!("{}: {:?}", tuned.class, tuned.chosen);
+    /// }
+    /// # Ok::<(), gradus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `work`; the table is then as it was.
+    pub fn tune(&self, runs: usize, work: impl FnMut() -> Result<()>) -> Result<Vec<Tuned>> {
+        match self.context() {
+            Some(context) => gpu::tune(context, runs, work),
+            None => Ok(Vec::new()),
+        }
+    }
+
     pub(crate) fn of(context: Arc<gpu::Context>) -> Device {
         Device(Kind::Gpu(context))
     }
@@ -168,7 +217,9 @@ impl fmt::Display for Device {
         match &self.0 {
             Kind::Cpu => f.write_str("cpu"),
             #[cfg(feature = "gpu")]
-            Kind::Gpu(context) => write!(f, "gpu ({})", context.name()),
+            Kind::Gpu(context) => {
+                write!(f, "gpu ({}, {})", context.adapter().name, context.adapter().backend)
+            }
         }
     }
 }

@@ -70,8 +70,10 @@ pub mod train;
 
 pub use device::{Adapter, Device, DeviceStats};
 pub use error::{BuildError, Error, Result, build};
+#[cfg(feature = "gpu")]
+pub use exec::gpu::{Tuned, Tuning};
 pub use exec::memory::{MemoryStats, memory_stats, reset_peak, trim_memory};
-pub use exec::{ExecStats, eval, exec_stats, set_guard};
+pub use exec::{ExecStats, KernelTime, eval, exec_stats, kernel_times, set_guard};
 pub use grad::{checkpoint, grad, hvp, jvp, try_grad, value_and_grad, vjp};
 pub use gradus_kernels as kernels;
 pub use gradus_kernels::DType;

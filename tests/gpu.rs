@@ -4,7 +4,7 @@
 mod gpu_support;
 
 use gpu_support::gpu;
-use gradus::{DType, Device, Error, Rng, Tensor, grad};
+use gradus::{DType, Device, Error, Rng, Tensor, grad, kernel_times};
 
 #[test]
 fn a_chain_of_pointwise_ops_is_computed() {
@@ -152,4 +152,17 @@ fn an_index_outside_its_axis_is_an_error_when_a_value_is_read() {
         // It is reported once.
         assert_eq!(x.gather(0, &Tensor::from([2u32])).item().unwrap(), 3.0);
     });
+}
+
+#[test]
+fn the_kernels_of_an_evaluation_are_timed_one_by_one() {
+    let Some(gpu) = gpu() else { return };
+    let x = gpu.scope(|| Tensor::from_vec((0..600).map(|i| i as f32 * 0.01).collect::<Vec<_>>(), [20, 30]));
+    let compute = || (x.matmul(&x.t()).exp() * 1e-3).sum(0).to_vec::<f32>().unwrap();
+    let (timed, kernels) = kernel_times(compute);
+    assert_eq!(timed, compute(), "timing changes no bit");
+    let product = kernels.iter().find(|k| k.kernel.starts_with("gemm NT 20x30x20")).unwrap();
+    assert_eq!((product.flops, product.class.as_deref()), (24_000.0, Some("gemm 16x16x32x1")));
+    assert!(kernels.iter().any(|k| k.kernel.starts_with("reduce") && k.class.is_some()));
+    assert!(kernels.iter().all(|k| !k.time.is_zero()), "{kernels:?}");
 }

@@ -1,6 +1,6 @@
 //! What a step costs the host beside a device: building the expressions, finding the plan, recording and submitting.
 
-use gradus::{Device, Result};
+use gradus::{Device, Result, exec_stats};
 use std::time::{Duration, Instant};
 
 /// What one step costs, on average over many.
@@ -13,10 +13,30 @@ pub struct Host {
     pub busy: f64,
     /// Seconds that it waited for the device.
     pub waited: f64,
+    /// Seconds of walking graphs and finding their plans.
+    pub planning: f64,
     /// Command buffers submitted.
     pub submissions: f64,
     /// Kernels dispatched.
     pub dispatches: f64,
+    /// Bind groups made: none, once a step uses the buffers of an earlier one.
+    pub bind_groups: f64,
+}
+
+impl Host {
+    /// One line of JSON about the step `name`, with further figures behind.
+    pub fn json(&self, name: &str, further: &[(&str, f64)]) -> String {
+        let Host { step, busy, waited, planning, submissions, dispatches, bind_groups } = self;
+        let mut line = format!(
+            "{{\"suite\":\"train\",\"name\":\"{name}\",\"impl\":\"gradus-gpu\",\"step_s\":{step:.6e},\
+             \"host_s\":{busy:.6e},\"planning_s\":{planning:.6e},\"waited_s\":{waited:.6e},\
+             \"submissions\":{submissions:.2},\"dispatches\":{dispatches:.1},\"bind_groups\":{bind_groups:.2}"
+        );
+        for (name, figure) in further {
+            line.push_str(&format!(",\"{name}\":{figure:.6e}"));
+        }
+        line + "}"
+    }
 }
 
 /// The time that the calling thread has run on a processor, where the system can tell.
@@ -31,7 +51,7 @@ fn thread_time() -> Option<Duration> {
 }
 
 /// Steps before those that are measured.
-pub const WARM: u32 = 5;
+const WARM: u32 = 5;
 
 /// Runs `step` a few times, so that plans, pipelines and buffers are there, and then `steps` times; what those cost.
 ///
@@ -42,12 +62,12 @@ pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -
         step()?;
     }
     let stats = || device.stats().unwrap_or_default();
-    let (before, ran, start) = (stats(), thread_time(), Instant::now());
+    let (before, planned, ran, start) = (stats(), exec_stats().planning, thread_time(), Instant::now());
     for _ in 0..steps {
         step()?;
     }
     let (total, ran_now, after) = (start.elapsed(), thread_time(), stats());
-    let waited = after.waited - before.waited;
+    let (waited, planning) = (after.waited - before.waited, exec_stats().planning - planned);
     let busy = match (ran, ran_now) {
         (Some(from), Some(to)) => to - from,
         _ => total.saturating_sub(waited),
@@ -59,5 +79,7 @@ pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -
         waited: each(waited.as_secs_f64()),
         submissions: each((after.submissions - before.submissions) as f64),
         dispatches: each((after.dispatches - before.dispatches) as f64),
+        planning: each(planning.as_secs_f64()),
+        bind_groups: each((after.bind_groups - before.bind_groups) as f64),
     })
 }

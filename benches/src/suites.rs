@@ -43,12 +43,9 @@ impl Work {
     pub fn json(&self, implementation: &str, threads: usize, t: &Timing) -> String {
         let Work { suite, name, flops, .. } = self;
         let mut line = format!(
-            "{{\"suite\":\"{suite}\",\"name\":\"{name}\",\"impl\":\"{implementation}\",\"threads\":{threads},\
-             \"median_s\":{:.6e},\"min_s\":{:.6e},\"iqr\":{:.3e},\"n\":{},\"flops\":{flops:.6e},\"gflops\":{:.3}",
-            t.median,
-            t.min,
-            t.iqr,
-            t.n,
+            "{{\"suite\":\"{suite}\",\"name\":\"{name}\",\"impl\":\"{implementation}\",\"threads\":{threads},{},\
+             \"flops\":{flops:.6e},\"gflops\":{:.3}",
+            t.fields(),
             flops / t.median / 1e9
         );
         if self.bytes > 0.0 {

@@ -47,6 +47,12 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// As fields of a line of JSON: `"median_s":…,"min_s":…,"iqr":…,"n":…`.
+    pub fn fields(&self) -> String {
+        let Timing { median, min, iqr, n } = self;
+        format!("\"median_s\":{median:.6e},\"min_s\":{min:.6e},\"iqr\":{iqr:.3e},\"n\":{n}")
+    }
+
     /// Of samples in seconds.
     ///
     /// # Panics

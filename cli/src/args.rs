@@ -262,6 +262,9 @@ impl Device {
     pub fn open(self) -> gradus::Result<gradus::Device> {
         match self {
             Device::Cpu => Ok(gradus::Device::cpu()),
+            #[cfg(feature = "gpu")]
+            Device::Gpu => crate::tuning::open(),
+            #[cfg(not(feature = "gpu"))]
             Device::Gpu => gradus::Device::gpu(),
         }
     }

@@ -6,6 +6,7 @@
 //! run_dir   the folder of a run, its lock     train     the loop: steps, pictures, metrics, checkpoints
 //! commands  a file for each other command     sets      the pictures they look at
 //! picture   grids of pictures                 plot      curves and maps
+//! tuning    tiles measured for a GPU, kept
 //! ```
 
 mod args;
@@ -29,6 +30,8 @@ mod run_dir;
 mod sets;
 mod signals;
 mod train;
+#[cfg(feature = "gpu")]
+mod tuning;
 
 use clap::Parser;
 use std::process::ExitCode;

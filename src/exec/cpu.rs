@@ -113,7 +113,7 @@ fn run_steps(program: &Program, capture: &Capture, spent: &[bool], guard: bool) 
                 let start = std::time::Instant::now();
                 machine.step(step, fused)?;
                 let op = capture.nodes[step.node as usize].tensor.node().op.name();
-                trace::print(step, op, start.elapsed());
+                trace::note(step, op, start.elapsed(), None);
             }
         }
         if guard {

@@ -27,6 +27,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+pub use trace::{KernelTime, kernel_times};
 pub(crate) use value::Value;
 
 /// Computes several tensors in one plan, so that what they have in common is computed once, and keeps their values.

@@ -3,6 +3,7 @@
 
 use crate::device::{Device, device, floats, words};
 use crate::gpu::dispatch::{Bind, Limits, Recipe, Word};
+use crate::gpu::kernels::choice::Choice;
 use crate::gpu::kernels::conv::{self, Form};
 use crate::gpu::kernels::gemm;
 use crate::gpu::kernels::tile::{Cut, Epilogue, Tile};
@@ -89,6 +90,43 @@ fn gemm_with_fours_and_with_single_loads_agree_to_the_bit() {
 }
 
 #[test]
+fn every_choice_of_a_product_is_right_and_tiles_alone_change_no_bit() {
+    let Some(device) = device() else { return };
+    let plain = |m, n, k| Gemm { m, n, k, a: [k as isize, 1], b: [n as isize, 1], batch: Vec::new() };
+    for g in [plain(70, 65, 300), plain(65, 1, 300), plain(1, 65, 300)] {
+        let choices = gemm::class(&g).choices(&device.limits);
+        assert!(choices.len() >= 3, "{choices:?}");
+        let mut numbers = Numbers::new(8);
+        let (a, b) = (words(&numbers.floats(g.m * g.k)), words(&numbers.floats(g.k * g.n)));
+        let mut whole: Vec<Vec<u32>> = Vec::new();
+        for choice in choices {
+            let recipe = gemm::gemm(&g, [0, 0], true, Some(choice), None, &device.limits);
+            check_gemm(device, &g, &recipe);
+            if matches!(choice, Choice::Tile { parts: 1, .. }) {
+                whole.push(device.run(&recipe, &[&a, &b], &[g.m * g.n]).outputs.remove(0));
+            }
+        }
+        assert!(whole.windows(2).all(|pair| pair[0] == pair[1]), "{g:?}");
+    }
+}
+
+#[test]
+fn every_choice_of_a_convolution_is_right() {
+    let Some(device) = device() else { return };
+    let c = square(3, [17, 20], 8, 3, 8, 1);
+    for form in [Form::Forward, Form::Input, Form::Weight] {
+        for choice in conv::class(form, &c).choices(&device.limits) {
+            check_conv(
+                device,
+                &c,
+                form,
+                &conv::conv(form, &c, [0, 0], true, Some(choice), None, &device.limits),
+            );
+        }
+    }
+}
+
+#[test]
 fn gemm_in_parts() {
     let Some(device) = device() else { return };
     for tile in tiles() {
@@ -111,12 +149,16 @@ fn gemm_of_batches_broadcast_and_reversed() {
         BatchAxis { len: 1, a: 999, b: 999 },
     ];
     let g = Gemm { m: 5, n: 9, k: 7, a: [7, 1], b: [9, 1], batch };
-    check_gemm(device, &g, &gemm::gemm(&g, offsets(&g), true, None, &device.limits));
+    check_gemm(device, &g, &gemm::gemm(&g, offsets(&g), true, None, None, &device.limits));
     let reversed = Gemm { m: 6, n: 5, k: 8, a: [-8, -1], b: [-5, 1], batch: Vec::new() };
-    check_gemm(device, &reversed, &gemm::gemm(&reversed, offsets(&reversed), true, None, &device.limits));
+    check_gemm(
+        device,
+        &reversed,
+        &gemm::gemm(&reversed, offsets(&reversed), true, None, None, &device.limits),
+    );
     // The batch becomes rows.
     let stacked = Gemm { batch: vec![BatchAxis { len: 4, a: 5 * 7, b: 0 }], ..g };
-    check_gemm(device, &stacked, &gemm::gemm(&stacked, offsets(&stacked), true, None, &device.limits));
+    check_gemm(device, &stacked, &gemm::gemm(&stacked, offsets(&stacked), true, None, None, &device.limits));
 }
 
 #[test]
@@ -129,7 +171,7 @@ fn products_with_a_vector() {
                 let batch =
                     vec![BatchAxis { len: 2, a: skip_a, b: skip_b }, BatchAxis { len: 2, a: 0, b: 0 }];
                 let g = Gemm { m, n, k, a, b, batch };
-                check_gemm(device, &g, &gemm::gemm(&g, offsets(&g), true, None, &device.limits));
+                check_gemm(device, &g, &gemm::gemm(&g, offsets(&g), true, None, None, &device.limits));
             }
         }
     }
@@ -140,11 +182,12 @@ fn a_product_over_nothing_is_zero_and_one_of_nothing_does_nothing() {
     let Some(device) = device() else { return };
     for (m, n) in [(3, 5), (1, 5), (3, 1)] {
         let g = Gemm { m, n, k: 0, a: [0, 1], b: [n as isize, 1], batch: Vec::new() };
-        let outcome = device.run(&gemm::gemm(&g, [0, 0], true, None, &device.limits), &[&[], &[]], &[m * n]);
+        let outcome =
+            device.run(&gemm::gemm(&g, [0, 0], true, None, None, &device.limits), &[&[], &[]], &[m * n]);
         assert_eq!(outcome.outputs[0], vec![0; m * n]);
     }
     let none = Gemm { m: 0, n: 5, k: 3, a: [3, 1], b: [5, 1], batch: Vec::new() };
-    assert!(gemm::gemm(&none, [0, 0], true, None, &Limits::LEAST).dispatches.is_empty());
+    assert!(gemm::gemm(&none, [0, 0], true, None, None, &Limits::LEAST).dispatches.is_empty());
 }
 
 fn check_conv(device: &Device, c: &Conv, form: Form, recipe: &Recipe) {
@@ -227,7 +270,7 @@ fn convolutions_of_every_geometry() {
     let Some(device) = device() else { return };
     for c in geometries() {
         for form in [Form::Forward, Form::Input, Form::Weight] {
-            check_conv(device, &c, form, &conv::conv(form, &c, [0, 0], true, None, &device.limits));
+            check_conv(device, &c, form, &conv::conv(form, &c, [0, 0], true, None, None, &device.limits));
         }
     }
 }
@@ -256,7 +299,7 @@ fn convolutions_with_every_tile_and_in_parts() {
 fn a_convolution_of_no_images() {
     let Some(device) = device() else { return };
     let c = square(0, [3, 4], 5, 3, 5, 1);
-    let recipe = |form| conv::conv(form, &c, [0, 0], true, None, &device.limits);
+    let recipe = |form| conv::conv(form, &c, [0, 0], true, None, None, &device.limits);
     assert!(recipe(Form::Forward).dispatches.is_empty() && recipe(Form::Input).dispatches.is_empty());
     let outcome = device.run(&recipe(Form::Weight), &[&[], &[]], &[c.w_len()]);
     assert_eq!(outcome.outputs[0], vec![0; c.w_len()]);
@@ -305,7 +348,7 @@ fn an_epilogue_takes_the_elements_of_a_product() {
         let batch = vec![BatchAxis { len: 2, a: (m * k) as isize, b: (k * n) as isize }];
         let g = Gemm { m, n, k, a: [k as isize, 1], b: [n as isize, 1], batch };
         let fused = bias_and_halves(n);
-        let recipe = |epilogue| gemm::gemm(&g, [0, 0], true, epilogue, &device.limits);
+        let recipe = |epilogue| gemm::gemm(&g, [0, 0], true, None, epilogue, &device.limits);
         check_epilogue(device, n, [recipe(None), recipe(Some(&fused))], [&a, &b], 2 * m * n);
         for (tile, parts) in tiles().into_iter().flat_map(|tile| [(tile, 1), (tile, 2)]) {
             let cut = Cut { tile, parts, depth: if parts == 1 { 48 } else { 32 } };

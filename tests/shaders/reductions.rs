@@ -2,7 +2,7 @@
 
 use crate::device::{Device, device, floats, words};
 use crate::gpu::dispatch::{Bind, Word};
-use crate::gpu::kernels::reduce::{Positions, Prologue, reduce};
+use crate::gpu::kernels::reduce::{Positions, Prologue, class, reduce};
 use crate::numbers::{Numbers, error};
 use gradus_kernels::DType;
 use gradus_kernels::reduce::Reduction;
@@ -52,7 +52,7 @@ fn is_max(reduction: Reduction) -> bool {
 }
 
 fn run(device: &Device, dtype: DType, reduction: Reduction, at: &Positions, x: &[u32]) -> Vec<u32> {
-    let recipe = reduce(&input(dtype, at.kept_fast), reduction, at, &device.limits);
+    let recipe = reduce(&input(dtype, at.kept_fast), reduction, at, None, &device.limits);
     device.run(&recipe, &[x], &[at.kept]).outputs.remove(0)
 }
 
@@ -160,4 +160,27 @@ fn long_sums_stay_accurate() {
     let at = Positions { kept: 1, reduced: x.len(), kept_fast: false };
     let found = floats(&run(device, DType::F32, Reduction::Sum, &at, &words(&x)));
     assert!(error(&found, &[wanted]) < 1e-3, "{} for {wanted}", found[0]);
+}
+
+#[test]
+fn every_choice_of_a_workgroup_is_right() {
+    let Some(device) = device() else { return };
+    let x = Numbers::new(24).floats(3 * 9000);
+    for kept_fast in [false, true] {
+        let at = Positions { kept: 3, reduced: 9000, kept_fast };
+        let sums: Vec<f32> = (0..at.kept).map(|k| line(&x, &at, k).iter().sum()).collect();
+        let largest: Vec<f32> =
+            (0..at.kept).map(|k| line(&x, &at, k).into_iter().fold(f32::NEG_INFINITY, f32::max)).collect();
+        let choices = class(&at).choices(&device.limits);
+        assert!(choices.len() >= 3, "{choices:?}");
+        for choice in choices {
+            let run = |reduction| {
+                let recipe =
+                    reduce(&input(DType::F32, kept_fast), reduction, &at, Some(choice), &device.limits);
+                floats(&device.run(&recipe, &[&words(&x)], &[at.kept]).outputs[0])
+            };
+            assert!(error(&run(Reduction::Sum), &sums) < 1e-3, "{choice}");
+            assert_eq!(run(Reduction::Max), largest, "{choice}");
+        }
+    }
 }

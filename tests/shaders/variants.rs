@@ -67,7 +67,7 @@ fn recipes() -> Vec<Recipe> {
                 [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::ArgMax, Reduction::ArgMin]
             {
                 let at = Positions { kept, reduced, kept_fast: kept > 1 };
-                recipes.push(reduce(&input(dtype, at.kept_fast), reduction, &at, limits));
+                recipes.push(reduce(&input(dtype, at.kept_fast), reduction, &at, None, limits));
             }
         }
     }
@@ -117,8 +117,8 @@ fn products(limits: &Limits, recipes: &mut Vec<Recipe>) {
     }
     for (a, m, columns) in [([n, 1], 68, 1), ([1, n], 68, 1), ([n, 1], 1, 68)] {
         let g = Gemm { m, n: columns, k: 68, a, b: [n, 1], batch: Vec::new() };
-        recipes.push(gemm::gemm(&g, [0, 0], true, None, limits));
-        recipes.push(gemm::gemm(&g, [0, 0], true, Some(&bias_and_halves(columns)), limits));
+        recipes.push(gemm::gemm(&g, [0, 0], true, None, None, limits));
+        recipes.push(gemm::gemm(&g, [0, 0], true, None, Some(&bias_and_halves(columns)), limits));
     }
 }
 

@@ -204,7 +204,7 @@ fn json(row: &Row, path: &str, threads: usize, t: &Timing, share: Option<f64>) -
     let share = share.map_or(String::new(), |s| format!(",\"share\":{s:.4}"));
     format!(
         "{{\"suite\":\"{kernel}\",\"name\":\"{name}\",\"impl\":\"gradus-{path}\",\"threads\":{threads},\
-         \"median_s\":{:.6e},\"min_s\":{:.6e},\"iqr\":{:.3e},\"n\":{},{work}{share}}}",
-        t.median, t.min, t.iqr, t.n
+         {},{work}{share}}}",
+        t.fields()
     )
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! ladder  each kernel from its plain loop to all threads    suite   whole calls, as other libraries are timed
 //! limits  the machine's own rates                            table   rows whose cells appear as they are measured
-//! gpu     the same calls on a GPU, and a step's cost to the host
+//! gpu     the same calls on a GPU, and a step's cost to the host    tune    choices measured on a GPU
 //! ```
 
 mod gpu;
@@ -11,10 +11,12 @@ mod ladder;
 mod limits;
 mod suite;
 mod table;
+#[cfg(feature = "gpu")]
+mod tune;
 
 use crate::failure::Failure;
 use crate::signals::Signals;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use gradus::kernels::{par, simd};
 
@@ -29,14 +31,21 @@ sample. The kernel `step` is whole training steps, which have no plain loop.
 With --suite, calls are timed as a user of the library makes them, by the protocol that other libraries are timed by:
 three calls and 0.1 s first, then samples of at least 2 ms for --budget seconds; the median is reported.
 
-With --device gpu, calls are timed as with --suite, several of them from one wait for the device to the next. Of whole
-steps, the time of the host's thread is shown, too: what building, planning, recording and submitting cost it.
+With --device gpu, each kernel of a call is timed by the device's clock (by the host's where it has none), and the call
+among several from one wait for the device to the next. Of whole steps, the time of the host's thread is shown, too:
+what building, planning, recording and submitting cost it; and what each of their kernels takes.
+
+With --tune, each product, convolution and reduction of those calls is run with every listed tile or workgroup. What
+saves a twentieth or more goes into a table for this adapter, driver and version in the user's cache folder, which
+later commands with --device gpu use. Sums then run in another order, so that results differ by rounding from those
+without the table; nothing else tunes.
 
 Examples:
   gradus bench --quick
   gradus bench --kernel gemm,conv --threads 2
   gradus bench --kernel gemm --filter 1024 --json > gemm.jsonl
   gradus bench --device gpu --kernel step --filter mlpgan
+  gradus bench --device gpu --tune --quick
   gradus bench --suite train --threads 2 --budget 0.6 --json";
 
 /// What can be measured as a ladder.
@@ -105,6 +114,9 @@ pub struct Bench {
     /// Where to run
     #[arg(long, default_value = "cpu")]
     pub device: Device,
+    /// Measure the choices that a GPU's kernels have, and keep the best in the user's cache folder
+    #[arg(long)]
+    pub tune: bool,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -116,6 +128,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Measures what the flags say.
 pub fn run(args: &Bench) -> Result<()> {
+    if args.tune && args.device == Device::Cpu {
+        bail!("--tune measures a GPU: add --device gpu");
+    }
     console::set_colors_enabled(table::colours());
     let signals = Signals::listen()?;
     let level = simd::level();

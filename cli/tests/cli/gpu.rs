@@ -61,3 +61,78 @@ fn without_the_adapter_asked_for_the_error_says_what_there_is() {
         folder.command(&["train", "gan", "--device", "gpu"]).env("GRADUS_ADAPTER", "no such card").output();
     fails(&output.unwrap(), 1, &["no GPU"]);
 }
+
+#[test]
+fn the_bench_times_every_kernel_of_a_call_and_of_a_step() {
+    let folder = Folder::new();
+    if !has_gpu(&folder) {
+        return;
+    }
+    let bench = |args: &[&str]| stdout(&ok(folder.run(&[&["bench", "--device", "gpu"], args].concat())));
+    let lines = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let product = ["--suite", "gemm", "--filter", "NN_64x64x64", "--budget", "0.01"];
+    let all = lines(&bench(&[&product[..], &["--json"]].concat()));
+    let [line] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((line["name"].as_str(), line["impl"].as_str()), (Some("NN_64x64x64"), Some("gradus-gpu")));
+    assert_eq!((line["flops"].as_f64(), line["bytes"].as_f64()), (Some(524_288.0), Some(49_152.0)));
+    assert!(line["min_s"].as_f64() <= line["median_s"].as_f64() && line["call_s"].as_f64() > Some(0.0));
+    let table = bench(&product);
+    assert!(table.contains("clock") && table.contains("GFLOP/s") && table.contains("NN_64x64x64"), "{table}");
+
+    let step = ["--kernel", "step", "--filter", "mlpgan_narrow", "--quick"];
+    let all = lines(&bench(&[&step[..], &["--json"]].concat()));
+    assert_eq!(all[0]["name"], "mlpgan_narrow");
+    let (host, device) = (all[0]["host_s"].as_f64(), all[0]["device_s"].as_f64());
+    assert!(host > Some(0.0) && device > Some(0.0), "{}", all[0]);
+    let products = all[1..].iter().filter(|l| l["kernel"].as_str().is_some_and(|k| k.starts_with("gemm")));
+    assert!(products.clone().count() > 3 && products.clone().all(|l| l["flops"].as_f64() > Some(0.0)));
+    assert!(all[1..].iter().all(|l| l["count"].as_u64() > Some(0) && l["median_s"].as_f64() > Some(0.0)));
+    assert!(bench(&step).contains("kernels of mlpgan_narrow"));
+}
+
+#[test]
+fn a_table_is_measured_on_request_used_afterwards_and_never_trusted_blindly() {
+    let folder = Folder::new();
+    if !has_gpu(&folder) {
+        return;
+    }
+    let product =
+        ["bench", "--device", "gpu", "--suite", "gemm", "--filter", "NN_64x64x64", "--budget", "0.01"];
+    ok(folder.run(&product));
+    assert!(!folder.join("cache").exists(), "nothing is tuned or written unasked");
+    fails(&folder.run(&["bench", "--tune"]), 1, &["--device gpu"]);
+
+    let tuned = stdout(&ok(folder.run(&[&product[..], &["--tune"]].concat())));
+    assert!(tuned.contains("gemm 64x64x64x1") && tuned.contains("choices in"), "{tuned}");
+    let path = std::fs::read_dir(folder.join("cache/gradus")).unwrap().next().unwrap().unwrap().path();
+    let table = std::fs::read_to_string(&path).unwrap();
+    let run = |table: &str| {
+        std::fs::write(&path, table).unwrap();
+        stderr(&ok(folder.run(&product)))
+    };
+    assert!(!run(&table).contains("warning"));
+    // The table as it was written, with a choice whatever this machine found.
+    let head = table.split("[choices]").next().unwrap();
+    let with = |choice: &str| format!("{head}[choices]\n\"gemm 64x64x64x1\" = \"{choice}\"\n");
+    assert!(!run(&with("32x32 in 2")).contains("warning"));
+    let name = path.file_name().unwrap().to_str().unwrap();
+    for (broken, why) in [
+        ("\u{0}\u{1}", "no table"),
+        ("", "no table"),
+        (&with("33x33"), "33x33"),
+        (&with("4 by 64"), "not a choice"),
+        (&table.replace("adapter = \"", "adapter = \"Another "), "Another"),
+        (&table.replace("driver = \"", "driver = \"Another "), "driver"),
+        (&table.replace("gradus = \"", "gradus = \"0.0."), "by gradus"),
+    ] {
+        let warning = run(broken);
+        for part in ["warning", name, why, "--tune"] {
+            assert!(warning.contains(part), "{part:?} is not in {warning:?}");
+        }
+    }
+    // Tuning replaces what it could not read.
+    ok(folder.run(&[&product[..], &["--tune", "--json"]].concat()));
+    assert_eq!(std::fs::read_to_string(&path).unwrap().split("[choices]").next(), Some(head));
+}

@@ -5,6 +5,7 @@ use super::pipelines::Pipelines;
 use super::pool::{DeviceBuffer, Origin, Pool, Recent, Which};
 use super::recorder::Recorder;
 use super::transfer::Staging;
+use super::tuning::Tuning;
 use crate::device::{Adapter, DeviceStats};
 use crate::error::{Error, Result};
 use crate::exec::block_on;
@@ -18,16 +19,18 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An open device.
 pub(crate) struct Context {
-    number: u64,
-    name: String,
+    /// Tells contexts apart, and one before and after its table changed.
+    number: AtomicU64,
+    adapter: Adapter,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) limits: Limits,
     /// Whether a pass can be timed.
-    pub(super) timestamps: bool,
+    pub(crate) timestamps: bool,
     pub(super) pool: Pool,
     pub(super) staging: Staging,
     pub(super) pipelines: Pipelines,
+    tuning: Mutex<Arc<Tuning>>,
     recorder: Mutex<Recorder>,
     /// What first went wrong in a way that leaves the device's state unknown.
     lost: Arc<OnceLock<String>>,
@@ -69,7 +72,7 @@ impl Context {
             };
             return Err(Error::NoAdapter { reason });
         };
-        let info = adapter.get_info();
+        let about = describe(&adapter);
         let timestamps = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
         let opened = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("gradus"),
@@ -79,13 +82,17 @@ impl Context {
             ..Default::default()
         }));
         let (device, queue) =
-            opened.map_err(|e| Error::NoAdapter { reason: format!("{}: {e}", info.name) })?;
-        let name = format!("{}, {}", info.name, info.backend);
-        Ok(Context::new(name, device, queue, !timestamps.is_empty()))
+            opened.map_err(|e| Error::NoAdapter { reason: format!("{}: {e}", about.name) })?;
+        Ok(Context::new(about, device, queue, !timestamps.is_empty()))
     }
 
     /// A context around an open device.
-    pub(super) fn new(name: String, device: wgpu::Device, queue: wgpu::Queue, timestamps: bool) -> Context {
+    pub(super) fn new(
+        adapter: Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        timestamps: bool,
+    ) -> Context {
         let lost: Arc<OnceLock<String>> = Arc::default();
         let flag = Arc::clone(&lost);
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
@@ -98,11 +105,12 @@ impl Context {
         let limits = limits(&device.limits());
         let recorder = Mutex::new(Recorder::new(&device));
         Context {
-            number: NUMBERS.fetch_add(1, Relaxed),
-            name,
+            number: AtomicU64::new(NUMBERS.fetch_add(1, Relaxed)),
+            adapter,
             pipelines: Pipelines::new(),
             pool: Pool::new(limits.binding.min(device.limits().max_buffer_size)),
             staging: Staging::default(),
+            tuning: Mutex::default(),
             recorder,
             device,
             queue,
@@ -116,14 +124,33 @@ impl Context {
         }
     }
 
-    /// Tells contexts apart for as long as the process runs.
+    /// Tells contexts with their tables apart for as long as the process runs.
     pub fn number(&self) -> u64 {
-        self.number
+        self.number.load(Relaxed)
     }
 
-    /// The adapter's name and the interface it is reached by.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// What was opened.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// The table of choices in use.
+    pub fn tuning(&self) -> Tuning {
+        Tuning::clone(&self.shared_tuning())
+    }
+
+    pub(super) fn shared_tuning(&self) -> Arc<Tuning> {
+        Arc::clone(&self.tuning.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Uses another table from now on.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        let mut current = self.tuning.lock().unwrap_or_else(PoisonError::into_inner);
+        if **current != tuning {
+            *current = Arc::new(tuning);
+            // Plans made with the old table are not found any more.
+            self.number.store(NUMBERS.fetch_add(1, Relaxed), Relaxed);
+        }
     }
 
     pub fn stats(&self) -> DeviceStats {
@@ -235,24 +262,25 @@ fn ranked() -> Vec<wgpu::Adapter> {
 
 /// The adapters with their limits, the best first.
 pub(crate) fn adapters() -> Vec<Adapter> {
-    let describe = |adapter: wgpu::Adapter| {
-        let (info, limits) = (adapter.get_info(), limits(&adapter.limits()));
-        Adapter {
-            name: info.name,
-            kind: match info.device_type {
-                wgpu::DeviceType::DiscreteGpu => "discrete",
-                wgpu::DeviceType::IntegratedGpu => "integrated",
-                wgpu::DeviceType::VirtualGpu => "virtual",
-                wgpu::DeviceType::Cpu => "software",
-                wgpu::DeviceType::Other => "unknown",
-            },
-            backend: info.backend.to_string(),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
-            max_tensor: limits.binding.min(adapter.limits().max_buffer_size),
-            workgroup_memory: limits.workgroup_memory,
-            workgroup_size: limits.invocations,
-            buffers: limits.buffers,
-        }
-    };
-    ranked().into_iter().map(describe).collect()
+    ranked().iter().map(describe).collect()
+}
+
+fn describe(adapter: &wgpu::Adapter) -> Adapter {
+    let (info, limits) = (adapter.get_info(), limits(&adapter.limits()));
+    Adapter {
+        name: info.name,
+        kind: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "unknown",
+        },
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        max_tensor: limits.binding.min(adapter.limits().max_buffer_size),
+        workgroup_memory: limits.workgroup_memory,
+        workgroup_size: limits.invocations,
+        buffers: limits.buffers,
+    }
 }

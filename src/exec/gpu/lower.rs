@@ -2,6 +2,7 @@
 
 use super::dispatch::{Bind, Limits, Recipe};
 use super::epilogue::epilogue;
+use super::kernels::choice::Class;
 use super::kernels::conv::{self, Form};
 use super::kernels::lines::{self, Part, Windows};
 use super::kernels::params::View as KernelView;
@@ -9,6 +10,7 @@ use super::kernels::tile::Epilogue;
 use super::kernels::{gemm, index, sort};
 use super::pointwise::{self, View};
 use super::reduce::{self, Fold};
+use super::tuning::Tuning;
 use crate::exec::capture::Capture;
 use crate::exec::plan::{ConvForm, Kernel, MapStep};
 use crate::exec::{Operand, Place};
@@ -20,27 +22,32 @@ pub(super) struct Lowered {
     pub recipe: Recipe,
     pub inputs: Vec<Place>,
     pub outputs: Vec<Place>,
+    /// Of the choices that were made.
+    pub class: Option<Class>,
 }
 
-/// Makes dispatches of a kernel.
+/// Makes dispatches of a kernel, with the choices of `tuning`.
 pub(super) fn lower(
     kernel: &Kernel,
     slots: &[(usize, DType)],
     capture: &Capture,
+    tuning: &Tuning,
     limits: &Limits,
 ) -> Lowered {
-    let lower = Lower { capture, slots, limits };
+    let lower = Lower { capture, slots, tuning, limits };
     match kernel {
         Kernel::Map(map) => {
-            let mut lowered = Lowered { recipe: Recipe::default(), inputs: Vec::new(), outputs: Vec::new() };
+            let mut lowered = Lowered::new(Vec::new(), Vec::new());
             lower.map(map, &mut lowered);
             lowered
         }
         Kernel::Gemm { gemm, a, b, out, epilogue: map, .. } => {
             let offsets = [a.layout.offset, b.layout.offset];
             let aligned = lower.aligned(&[a, b]);
-            let recipe = |fused: Option<&Epilogue>| gemm::gemm(gemm, offsets, aligned, fused, limits);
-            lower.product(recipe, [a, b], *out, map.as_ref())
+            let class = gemm::class(gemm);
+            let choice = tuning.of(&class);
+            let recipe = |fused: Option<&Epilogue>| gemm::gemm(gemm, offsets, aligned, choice, fused, limits);
+            Lowered { class: Some(class), ..lower.product(recipe, [a, b], *out, map.as_ref()) }
         }
         Kernel::Conv { form, conv, a, b, out, epilogue: map, .. } => {
             let form = match form {
@@ -50,8 +57,11 @@ pub(super) fn lower(
             };
             let offsets = [a.layout.offset, b.layout.offset];
             let aligned = lower.aligned(&[a, b]);
-            let recipe = |fused: Option<&Epilogue>| conv::conv(form, conv, offsets, aligned, fused, limits);
-            lower.product(recipe, [a, b], *out, map.as_ref())
+            let class = conv::class(form, conv);
+            let choice = tuning.of(&class);
+            let recipe =
+                |fused: Option<&Epilogue>| conv::conv(form, conv, offsets, aligned, choice, fused, limits);
+            Lowered { class: Some(class), ..lower.product(recipe, [a, b], *out, map.as_ref()) }
         }
         _ => lower.other(kernel),
     }
@@ -61,6 +71,7 @@ struct Lower<'a> {
     capture: &'a Capture,
     /// Number and type of the elements of each slot.
     slots: &'a [(usize, DType)],
+    tuning: &'a Tuning,
     limits: &'a Limits,
 }
 
@@ -81,7 +92,7 @@ impl Lower<'_> {
         map: Option<&MapStep>,
     ) -> Lowered {
         let inputs = operands.map(|operand| operand.place).to_vec();
-        let mut lowered = Lowered { recipe: Recipe::default(), inputs, outputs: vec![Place::Slot(out)] };
+        let mut lowered = Lowered::new(inputs, vec![Place::Slot(out)]);
         let Some(map) = map else {
             lowered.recipe = recipe(None);
             return lowered;
@@ -108,16 +119,16 @@ impl Lower<'_> {
         let limits = self.limits;
         let single = |recipe: Recipe, operands: &[&Operand], out: u32| {
             let inputs = operands.iter().map(|operand| operand.place).collect();
-            Lowered { recipe, inputs, outputs: vec![Place::Slot(out)] }
+            Lowered { recipe, ..Lowered::new(inputs, vec![Place::Slot(out)]) }
         };
         match kernel {
             Kernel::Reduce { program, reduction, shape, axes, inputs, out } => {
-                let mut lowered =
-                    Lowered { recipe: Recipe::default(), inputs: vec![], outputs: vec![Place::Slot(*out)] };
+                let mut lowered = Lowered::new(Vec::new(), vec![Place::Slot(*out)]);
                 let views: Vec<View> =
                     inputs.iter().map(|(operand, dtype)| lowered.view(operand, *dtype)).collect();
                 let fold = Fold { program, reduction: *reduction, shape, axes: *axes, inputs: &views };
-                lowered.recipe = reduce::reduce(&fold, limits);
+                lowered.class = Some(reduce::class(&fold));
+                lowered.recipe = reduce::reduce(&fold, self.tuning, limits);
                 lowered
             }
             Kernel::Copies { zero, out, parts, .. } => {
@@ -164,6 +175,10 @@ impl Lower<'_> {
 }
 
 impl Lowered {
+    fn new(inputs: Vec<Place>, outputs: Vec<Place>) -> Lowered {
+        Lowered { recipe: Recipe::default(), inputs, outputs, class: None }
+    }
+
     /// The operands of a fused program.
     fn operands(&mut self, map: &MapStep) -> (Vec<View>, Vec<(Bind, DType)>) {
         let outputs =

@@ -5,7 +5,7 @@
 //!   [`pointwise`] and [`reduce`], which write shaders for fused programs with [`wgsl`].
 //! * [`epilogue`]: what runs on a product's elements before they are stored.
 //! * [`source`]: the shaders' files. [`pipelines`]: shaders compiled. [`recorder`]: dispatches recorded and submitted.
-//! * [`program`]: a plan made ready, and run.
+//! * [`program`]: a plan made ready, and run. [`timing`]: what a kernel takes. [`tuning`]: choices that were measured.
 
 mod context;
 mod dispatch;
@@ -24,8 +24,11 @@ mod source;
 mod tests;
 mod timing;
 mod transfer;
+mod tuning;
 mod wgsl;
 
 pub(crate) use context::{Context, adapters};
 pub(crate) use program::{Program, run};
 pub(crate) use transfer::{Stored, upload};
+pub(crate) use tuning::tune;
+pub use tuning::{Tuned, Tuning};

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::dispatch::{Bind, Dispatch, Source, Word, fold_grid};
 use super::faults;
+use super::kernels::choice::Class;
 use super::lower::{Lowered, lower};
 use super::pipelines::Pipeline;
 use super::pool::{DeviceBuffer, Origin, Raw, Recent};
@@ -35,6 +36,7 @@ struct Ready {
     /// Where they stand in [`Program::recent`].
     recent: usize,
     runs: Vec<Prepared>,
+    class: Option<Class>,
 }
 
 struct Prepared {
@@ -74,14 +76,15 @@ impl Program {
     /// A lost device.
     pub fn new(context: &Arc<Context>, plan: Plan, capture: &Capture) -> Result<Program> {
         context.check()?;
+        let tuning = context.shared_tuning();
         let mut places = plan.slots.len();
         let ready = |step: &Step| -> Result<Ready> {
-            let lowered = lower(&step.kernel, &plan.slots, capture, &context.limits);
+            let lowered = lower(&step.kernel, &plan.slots, capture, &tuning, &context.limits);
             let runs = lowered.recipe.dispatches.iter().map(|d| prepare(context, d, &lowered));
             let (runs, scratch) = (runs.collect::<Result<_>>()?, lowered.recipe.scratch.clone());
             let recent = places;
             places += scratch.len();
-            Ok(Ready { scratch, recent, runs })
+            Ok(Ready { scratch, recent, runs, class: lowered.class })
         };
         let steps = plan.steps.iter().map(ready).collect::<Result<_>>()?;
         let guard = Dispatch {
@@ -141,7 +144,8 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
             let time = timing::time(context, &mut recorder, |recorder| {
                 machine.step(step, ready, &mut recent, recorder)
             })?;
-            trace::print(step, capture.nodes[step.node as usize].tensor.node().op.name(), time);
+            let op = capture.nodes[step.node as usize].tensor.node().op.name();
+            trace::note(step, op, time, ready.class.map(|class| class.to_string()));
         } else {
             machine.step(step, ready, &mut recent, &mut recorder)?;
         }

@@ -1,8 +1,10 @@
 //! `Reduce` on a device: the fused program as the prologue of `shaders/reduce.wgsl`.
 
 use super::dispatch::{Bind, Limits, Recipe, Word};
-use super::kernels::reduce::{Positions, Prologue, reduce as kernel};
+use super::kernels::choice::Class;
+use super::kernels::reduce::{self as kernels, Positions, Prologue};
 use super::pointwise::{self, Loads, View, used_inputs};
+use super::tuning::Tuning;
 use super::wgsl::{self, Axes, Fields};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::program::{Instr, Program};
@@ -19,21 +21,27 @@ pub(super) struct Fold<'a> {
     pub inputs: &'a [View],
 }
 
-/// The dispatches of a reduction.
-pub(super) fn reduce(fold: &Fold, limits: &Limits) -> Recipe {
+/// The class of a reduction's choices.
+pub(super) fn class(fold: &Fold) -> Class {
+    kernels::class(&fold.positions())
+}
+
+/// The dispatches of a reduction, with what `tuning` has for it.
+pub(super) fn reduce(fold: &Fold, tuning: &Tuning, limits: &Limits) -> Recipe {
+    let kernel = |fold: &Fold| {
+        let at = fold.positions();
+        kernels::reduce(&fold.prologue(), fold.reduction, &at, tuning.of(&kernels::class(&at)), limits)
+    };
     let distinct: BTreeSet<Bind> = used_inputs(fold.program).map(|k| fold.inputs[k].bind).collect();
     // Beside its inputs a pass writes two buffers at most: values, and where they were.
     if distinct.len() + 2 <= limits.buffers as usize {
-        return kernel(&fold.prologue(), fold.reduction, &fold.positions(), limits);
+        return kernel(fold);
     }
     // The program's results are stored first, after the scratch of the reduction itself.
     let dtype = fold.program.code[fold.program.outputs[0] as usize].1;
     let program = Program { code: vec![(Instr::Input(0), dtype)], outputs: vec![0] };
     let stored = |bind| View { bind, layout: Layout::contiguous(fold.shape), dtype };
-    let rest = |view: &View| {
-        let fold = Fold { program: &program, inputs: std::slice::from_ref(view), ..*fold };
-        kernel(&fold.prologue(), fold.reduction, &fold.positions(), limits)
-    };
+    let rest = |view: &View| kernel(&Fold { program: &program, inputs: std::slice::from_ref(view), ..*fold });
     let scratch = rest(&stored(Bind::Scratch(0))).scratch;
     let bind = Bind::Scratch(scratch.len());
     let mut recipe = Recipe { scratch, dispatches: Vec::new() };

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::pool::{DeviceBuffer, Origin, Recent, Which};
 use super::transfer::{Stored, upload};
+use crate::device::Adapter;
 use crate::error::Error;
 use crate::exec::block_on;
 use gradus_kernels::DType;
@@ -14,7 +15,17 @@ fn context(change: impl FnOnce(&mut wgpu::Limits)) -> Arc<Context> {
     change(&mut limits);
     let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
     let (device, queue) = wgpu::Device::noop(&descriptor);
-    Arc::new(Context::new(String::from("noop"), device, queue, false))
+    let adapter = Adapter {
+        name: String::from("noop"),
+        kind: "unknown",
+        backend: String::new(),
+        driver: String::new(),
+        max_tensor: 0,
+        workgroup_memory: 0,
+        workgroup_size: 0,
+        buffers: 0,
+    };
+    Arc::new(Context::new(adapter, device, queue, false))
 }
 
 const ANY: Which<'static> = Which::Before(u64::MAX);

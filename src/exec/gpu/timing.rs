@@ -1,4 +1,4 @@
-//! The time that recorded kernels take, for `GRADUS_TRACE=1`: by the device's own clock where it has one that can be
+//! The time that a recorded kernel takes: by the device's own clock where it has one that can be
 //! read, else by the host's, which sees the submission too.
 
 use super::context::Context;

@@ -36,7 +36,8 @@ pub(crate) fn upload(context: &Arc<Context>, bytes: &[u8], dtype: DType) -> Resu
     context.check()?;
     let words: Cow<[u8]> = match dtype {
         DType::F64 => {
-            let what = format!("gpu ({}) has no f64: convert to f32 before moving there", context.name());
+            let what =
+                format!("gpu ({}) has no f64: convert to f32 before moving there", context.adapter().name);
             return Err(Error::Unsupported { what });
         }
         DType::Bool => bytes.iter().flat_map(|&b| u32::from(b).to_ne_bytes()).collect(),

@@ -1,6 +1,7 @@
 //! The three convolutions: `shaders/conv_forward.wgsl`, `conv_input.wgsl`, `conv_weight.wgsl`.
 
 use super::super::dispatch::{Bind, Limits, Recipe};
+use super::choice::{Choice, Class, Family};
 use super::gemm::{Product, finish};
 use super::params::Params;
 use super::tile::{Cut, Epilogue, Extent, cut};
@@ -17,7 +18,7 @@ pub(crate) enum Form {
     Weight,
 }
 
-/// A convolution in f32; `offsets` of the inputs' first elements in their values.
+/// A convolution in f32; `offsets` of the inputs' first elements in their values, `choice` one for its [`class`].
 ///
 /// `aligned` says that the values begin at multiples of 4 elements in their buffers.
 pub(crate) fn conv(
@@ -25,6 +26,7 @@ pub(crate) fn conv(
     c: &Conv,
     offsets: [usize; 2],
     aligned: bool,
+    choice: Option<Choice>,
     epilogue: Option<&Epilogue>,
     limits: &Limits,
 ) -> Recipe {
@@ -32,7 +34,18 @@ pub(crate) fn conv(
     if geometry.elements == 0 {
         return Recipe::default();
     }
-    geometry.with_cut(c, offsets, aligned, cut(&geometry.extent, limits), epilogue, limits)
+    geometry.with_cut(c, offsets, aligned, cut(&geometry.extent, choice, limits), epilogue, limits)
+}
+
+/// The class of a convolution's choices.
+pub(crate) fn class(form: Form, c: &Conv) -> Class {
+    let family = match form {
+        Form::Forward => Family::ConvForward,
+        Form::Input => Family::ConvInput,
+        Form::Weight => Family::ConvWeight,
+    };
+    let Extent { m, n, k, count } = Geometry::new(form, c).extent;
+    Class::new(family, &[m, n, k, count])
 }
 
 /// The convolution with a given cut, for the choice's own tests and for tuning.

@@ -1,17 +1,19 @@
 //! Matrix multiplication: `shaders/sgemm.wgsl`, `sgemv.wgsl`, `sum_parts.wgsl`.
 
 use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, Word, fold_grid};
+use super::choice::{Choice, Class, Family, VECTORS, VECTORS_ACROSS};
 use super::params::Params;
 use super::tile::{Cut, Epilogue, Extent, TILES, Tile, cut};
 use gradus_kernels::gemm::{BatchAxis, Gemm};
 
 /// `C = A B` in f32: A is input 0, B input 1, C output 0; `offsets` of their first elements (of A, B) in their values.
 ///
-/// `aligned` says that the values begin at multiples of 4 elements in their buffers.
+/// `aligned` says that the values begin at multiples of 4 elements in their buffers; `choice` is one for its [`class`].
 pub(crate) fn gemm(
     g: &Gemm,
     offsets: [usize; 2],
     aligned: bool,
+    choice: Option<Choice>,
     epilogue: Option<&Epilogue>,
     limits: &Limits,
 ) -> Recipe {
@@ -19,17 +21,29 @@ pub(crate) fn gemm(
         return Recipe::default();
     }
     let g = stacked(g);
-    if g.n == 1 {
-        return Recipe {
+    match vector_sides(&g) {
+        Some(sides) => Recipe {
             scratch: Vec::new(),
-            dispatches: vec![vector(&g, offsets, false, epilogue, limits)],
-        };
+            dispatches: vec![vector(&g, &sides, offsets, choice, epilogue, limits)],
+        },
+        None => tiled(&g, offsets, aligned, cut(&extent(&g), choice, limits), epilogue, limits),
     }
-    if g.m == 1 {
-        return Recipe { scratch: Vec::new(), dispatches: vec![vector(&g, offsets, true, epilogue, limits)] };
+}
+
+/// The class of a product's choices.
+pub(crate) fn class(g: &Gemm) -> Class {
+    let g = stacked(g);
+    match vector_sides(&g) {
+        Some(sides) => {
+            let family = if sides.along_k() { Family::Gemv } else { Family::GemvAcross };
+            Class::new(family, &[sides.rows, g.k, g.batches()])
+        }
+        None => Class::new(Family::Gemm, &[g.m, g.n, g.k, g.batches()]),
     }
-    let extent = Extent { m: g.m, n: g.n, k: g.k, count: g.batches() };
-    tiled(&g, offsets, aligned, cut(&extent, limits), epilogue, limits)
+}
+
+fn extent(g: &Gemm) -> Extent {
+    Extent { m: g.m, n: g.n, k: g.k, count: g.batches() }
 }
 
 /// The same product with fewer and taller matrices: inner batch axes along which B is the same and the rows of A go on
@@ -205,33 +219,66 @@ fn apply(dispatch: &mut Dispatch, epilogue: Option<&Epilogue>) {
     dispatch.writes = epilogue.bindings.writes.iter().map(|(bind, _)| *bind).collect();
 }
 
-/// A product with a column (`row` false) or a row vector.
+/// A product of which one side is a vector.
+struct Sides {
+    /// Whether it is the left one: a row.
+    row: bool,
+    /// The inputs that matrix and vector are.
+    matrix: usize,
+    vector: usize,
+    /// Rows of the matrix, or its columns beside a row.
+    rows: usize,
+    /// Strides of the matrix along them and along k, and of the vector.
+    strides: [isize; 2],
+    vector_stride: isize,
+}
+
+fn vector_sides(g: &Gemm) -> Option<Sides> {
+    let column = Sides { row: false, matrix: 0, vector: 1, rows: g.m, strides: g.a, vector_stride: g.b[0] };
+    let strides = [g.b[1], g.b[0]];
+    let row = Sides { row: true, matrix: 1, vector: 0, rows: g.n, strides, vector_stride: g.a[1] };
+    if g.n == 1 { Some(column) } else { (g.m == 1).then_some(row) }
+}
+
+impl Sides {
+    fn along_k(&self) -> bool {
+        self.strides[1].unsigned_abs() <= self.strides[0].unsigned_abs()
+    }
+}
+
+/// A product with a vector.
 fn vector(
     g: &Gemm,
+    sides: &Sides,
     offsets: [usize; 2],
-    row: bool,
+    choice: Option<Choice>,
     epilogue: Option<&Epilogue>,
     limits: &Limits,
 ) -> Dispatch {
-    // The matrix's input and strides along its rows and k, the vector's input and stride along k.
-    let (matrix, strides, vector, v_k) =
-        if row { (1, [g.b[1], g.b[0]], 0, g.a[1]) } else { (0, g.a, 1, g.b[0]) };
-    let m = if row { g.n } else { g.m };
-    let along_k = strides[1].unsigned_abs() <= strides[0].unsigned_abs();
-    let (rows, depth) = if along_k { (4, 64) } else { (32, 8) };
-    let tiles = m.div_ceil(rows);
+    let &Sides { row, matrix, vector, rows: m, strides, vector_stride } = sides;
+    let [rows, depth] = match choice {
+        Some(Choice::Vector { rows, depth }) if rows * depth <= limits.invocations => [rows, depth],
+        _ => {
+            if sides.along_k() {
+                VECTORS[0]
+            } else {
+                VECTORS_ACROSS[0]
+            }
+        }
+    };
+    let tiles = m.div_ceil(rows as usize);
     let mut params = Params::default();
     params
         .numbers([m, g.k, tiles, tiles * g.batches()])
         .start(offsets[matrix], Bind::Input(matrix))
         .start(offsets[vector], Bind::Input(vector))
         .start(0, Bind::Output(0))
-        .signed([strides[0], strides[1], v_k])
+        .signed([strides[0], strides[1], vector_stride])
         .numbers([g.batch.len()]);
     batch_axes(&mut params, g, if row { |axis| [axis.b, axis.a] } else { |axis| [axis.a, axis.b] });
     let mut dispatch = Dispatch {
         source: Source::File { name: "sgemv", defines: Vec::new() },
-        constants: vec![("ROWS", rows as f64), ("DEPTH", f64::from(depth))],
+        constants: vec![("ROWS", f64::from(rows)), ("DEPTH", f64::from(depth))],
         params: params.words,
         patches: params.patches,
         reads: vec![Bind::Input(matrix), Bind::Input(vector)],

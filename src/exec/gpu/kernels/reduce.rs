@@ -1,6 +1,7 @@
 //! Reductions of fused programs: `shaders/reduce.wgsl`.
 
 use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, Word, fold_grid};
+use super::choice::{Choice, Class, Family, WORKGROUPS};
 use super::params::Params;
 use gradus_kernels::DType;
 use gradus_kernels::reduce::Reduction;
@@ -28,8 +29,7 @@ pub(crate) struct Positions {
     pub kept_fast: bool,
 }
 
-/// Invocations of a workgroup, and workgroups enough for a large card.
-const THREADS: usize = 256;
+/// Workgroups enough for a large card.
 const ENOUGH: usize = 512;
 
 /// How the positions are cut.
@@ -41,12 +41,12 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(at: &Positions, once: bool) -> Cut {
+    fn new(at: &Positions, workgroup: usize, once: bool) -> Cut {
         let rows = match at.kept_fast {
             true => at.kept.next_power_of_two().min(64),
-            false => THREADS / at.reduced.next_power_of_two().clamp(8, THREADS),
+            false => workgroup / at.reduced.next_power_of_two().clamp(8, workgroup),
         };
-        let depth = THREADS / rows;
+        let depth = workgroup / rows;
         let tiles = at.kept.div_ceil(rows);
         let most = at.reduced.div_ceil(depth * 16).max(1);
         let parts = if once { 1 } else { ENOUGH.div_ceil(tiles).min(most) };
@@ -55,12 +55,29 @@ impl Cut {
     }
 }
 
-/// The reduction of `prologue` over the reduced positions: output 0 has an element for each kept one.
-pub(crate) fn reduce(prologue: &Prologue, reduction: Reduction, at: &Positions, limits: &Limits) -> Recipe {
+/// The class of a reduction's choices.
+pub(crate) fn class(at: &Positions) -> Class {
+    let family = if at.kept_fast { Family::ReduceAcross } else { Family::Reduce };
+    Class::new(family, &[at.kept, at.reduced])
+}
+
+/// The reduction of `prologue` over the reduced positions: output 0 has an element for each kept one. `choice` is one for
+/// its [`class`].
+pub(crate) fn reduce(
+    prologue: &Prologue,
+    reduction: Reduction,
+    at: &Positions,
+    choice: Option<Choice>,
+    limits: &Limits,
+) -> Recipe {
     if at.kept == 0 {
         return Recipe::default();
     }
-    let cut = Cut::new(at, false);
+    let workgroup = match choice {
+        Some(Choice::Workgroup(workgroup)) if workgroup <= limits.invocations => workgroup as usize,
+        _ => WORKGROUPS[0] as usize,
+    };
+    let cut = Cut::new(at, workgroup, false);
     if cut.parts == 1 {
         return Recipe {
             scratch: Vec::new(),
@@ -70,7 +87,15 @@ pub(crate) fn reduce(prologue: &Prologue, reduction: Reduction, at: &Positions, 
     let second = Positions { kept: at.kept, reduced: cut.parts, kept_fast: true };
     let dispatches = vec![
         pass(Some(prologue), prologue.dtype, reduction, at, &cut, false, limits),
-        pass(None, prologue.dtype, reduction, &second, &Cut::new(&second, true), true, limits),
+        pass(
+            None,
+            prologue.dtype,
+            reduction,
+            &second,
+            &Cut::new(&second, WORKGROUPS[0] as usize, true),
+            true,
+            limits,
+        ),
     ];
     let scratch = vec![(at.kept * cut.parts * 4) as u64; if reduction.is_arg() { 2 } else { 1 }];
     Recipe { scratch, dispatches }

@@ -2,6 +2,7 @@
 
 use super::super::dispatch::{Limits, Word};
 use super::super::wgsl::Bindings;
+use super::choice::Choice;
 
 /// The shape of a tile: see `shaders/lib/tile.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,28 +79,34 @@ const UNITS: u64 = 132;
 /// The shortest part of k that is worth a workgroup.
 const LEAST_DEPTH: usize = 128;
 
-/// The cut of the lowest estimated time.
-pub(crate) fn cut(e: &Extent, limits: &Limits) -> Cut {
-    let mut best: Option<(u64, Cut)> = None;
-    for tile in TILES.into_iter().filter(|tile| tile.fits(limits)) {
-        for doublings in 0..8 {
-            let parts = 1usize << doublings;
-            if parts > 1 && e.k < parts * LEAST_DEPTH {
-                break;
-            }
-            let depth = e.k.div_ceil(parts).next_multiple_of(16).max(16);
-            let cut = Cut { tile, parts: e.k.div_ceil(depth).max(1) as u32, depth: depth as u32 };
-            let time = time(e, cut);
-            if best.is_none_or(|(least, _)| time < least) {
-                best = Some((time, cut));
-            }
-        }
+impl Cut {
+    /// A tile with k in `parts` parts, or in fewer where a part would have none.
+    pub fn new(e: &Extent, tile: Tile, parts: u32) -> Cut {
+        let depth = e.k.div_ceil(parts as usize).next_multiple_of(16).max(16);
+        Cut { tile, parts: e.k.div_ceil(depth).max(1) as u32, depth: depth as u32 }
     }
-    best.expect("every adapter runs the smallest tile").1
+}
+
+/// The cuts that a device can run: every tile, with k in 1, 2, 4, … parts.
+pub(super) fn cuts(e: &Extent, limits: &Limits) -> impl Iterator<Item = Cut> {
+    let tiles = TILES.into_iter().filter(|tile| tile.fits(limits));
+    tiles.flat_map(move |tile| {
+        let parts = (0..8).map(|doublings| 1u32 << doublings);
+        let worth = move |parts: &u32| *parts == 1 || e.k >= *parts as usize * LEAST_DEPTH;
+        parts.take_while(worth).map(move |parts| Cut::new(e, tile, parts))
+    })
+}
+
+/// The cut that was chosen, where one was that the device can run, else the one of the lowest estimated time.
+pub(crate) fn cut(e: &Extent, choice: Option<Choice>, limits: &Limits) -> Cut {
+    match choice {
+        Some(Choice::Tile { tile, parts }) if tile.fits(limits) => Cut::new(e, tile, parts),
+        _ => cuts(e, limits).min_by_key(|&cut| time(e, cut)).expect("every adapter runs the smallest tile"),
+    }
 }
 
 /// Estimated cycles: 128 products a cycle and unit, 2,000 bytes of memory a cycle, 5,000 cycles for a second pass.
-fn time(e: &Extent, cut: Cut) -> u64 {
+pub(super) fn time(e: &Extent, cut: Cut) -> u64 {
     let (height, width) = (cut.tile.height() as usize, cut.tile.width() as usize);
     let workgroups = (e.m.div_ceil(height) * e.n.div_ceil(width) * e.count * cut.parts as usize) as u64;
     let products = u64::from(cut.tile.height() * cut.tile.width()) * u64::from(cut.depth);
