@@ -47,7 +47,11 @@ pub fn path(adapter: &Adapter) -> Option<PathBuf> {
 
 /// The table in a file, if it was measured by this version on this adapter with this driver.
 fn load(path: &Path, adapter: &Adapter) -> std::result::Result<Tuning, String> {
-    let bytes = files::read_bounded(path, LIMIT).map_err(|e| e.to_string())?;
+    let bytes = files::read_bounded(path, LIMIT).map_err(|e| match e {
+        // Whose path is said already.
+        gradus::Error::File { reason, .. } => reason,
+        other => other.to_string(),
+    })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| String::from("is no text"))?;
     let file: File =
         toml::from_str(text).map_err(|e| format!("is no table of choices ({})", first_line(&e)))?;

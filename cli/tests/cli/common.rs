@@ -34,8 +34,6 @@ impl Folder {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gradus"));
         command.args(args).current_dir(&self.0).stdin(Stdio::null());
-        // No table that the user has measured.
-        command.env("XDG_CACHE_HOME", self.join("cache"));
         command
     }
 
