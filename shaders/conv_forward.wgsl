@@ -33,31 +33,8 @@
 //!endif
 //!endif
 
-struct Place {
-    first_row: u32,
-    first_column: u32,
-    k_begin: u32,
-    k_end: u32,
-    group: u32,
-    taps: u32,
-    length: u32,                    // of a row of w
-    plane: u32,                     // pixels of a plane of y
-    y: u32,
-}
-
 fn place(workgroup: u32) -> Place {
-    let job = job_of(workgroup);
-    var at: Place;
-    at.first_row = job.row;
-    at.first_column = job.column;
-    at.group = job.group;
-    at.taps = p.kernel.x * p.kernel.y;
-    at.length = p.in_channels * at.taps;
-    at.k_begin = job.part * p.depth;
-    at.k_end = min(at.k_begin + p.depth, at.length);
-    at.plane = p.output.x * p.output.y;
-    at.y = p.c_start + job.part * p.c_split;
-    return at;
+    return place_of(job_of(workgroup), false);
 }
 
 struct Row {
@@ -137,7 +114,7 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
 //!if C_FOURS
     let image = column / at.plane;
     if image < p.batch {
-        let e = at.y + (image * channels + channel) * at.plane + (column - image * at.plane);
+        let e = at.c + (image * channels + channel) * at.plane + (column - image * at.plane);
 //!if EPILOGUE
         for (var t = 0u; t < 4u; t++) {
             epilogue(e + t, value[t]);
@@ -150,7 +127,7 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     for (var t = 0u; t < 4u; t++) {
         let image = (column + t) / at.plane;
         if image < p.batch {
-            let e = at.y + (image * channels + channel) * at.plane + (column + t - image * at.plane);
+            let e = at.c + (image * channels + channel) * at.plane + (column + t - image * at.plane);
 //!if EPILOGUE
             epilogue(e, value[t]);
 //!else

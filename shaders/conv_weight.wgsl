@@ -24,31 +24,8 @@
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dw: array<f32>;
 
-struct Place {
-    first_row: u32,
-    first_column: u32,
-    k_begin: u32,
-    k_end: u32,
-    group: u32,
-    taps: u32,
-    length: u32,                    // of a row of dw
-    plane: u32,                     // pixels of a plane of dy
-    dw: u32,
-}
-
 fn place(workgroup: u32) -> Place {
-    let job = job_of(workgroup);
-    var at: Place;
-    at.first_row = job.row;
-    at.first_column = job.column;
-    at.group = job.group;
-    at.taps = p.kernel.x * p.kernel.y;
-    at.length = p.in_channels * at.taps;
-    at.plane = p.output.x * p.output.y;
-    at.k_begin = job.part * p.depth;
-    at.k_end = min(at.k_begin + p.depth, p.batch * at.plane);
-    at.dw = p.c_start + job.part * p.c_split;
-    return at;
+    return place_of(job_of(workgroup), true);
 }
 
 struct Row {
@@ -126,7 +103,7 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     if row >= p.out_channels {
         return;
     }
-    let e = at.dw + (at.group * p.out_channels + row) * at.length + column;
+    let e = at.c + (at.group * p.out_channels + row) * at.length + column;
 //!for t in 4
     if column + {{t}}u < at.length {
         dw[e + {{t}}u] = value[{{t}}];

@@ -17,13 +17,15 @@ struct P {
     x_start: u32,
     out_start: u32,
     lengths: array<vec4<u32>, 2>,   // outermost first
-    x_strides: array<vec4<i32>, 2>,
-    out_strides: array<vec4<i32>, 2>,
+    a_strides: array<vec4<i32>, 2>, // of x
+    b_strides: array<vec4<i32>, 2>, // of out
 }
 
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
 @group(1) @binding(0) var<uniform> p: P;
+
+//!include lib/walk.wgsl
 
 @compute @workgroup_size(256)
 fn main(
@@ -35,18 +37,8 @@ fn main(
     for (var i = 0u; i < PER; i++) {
         let e = first + i * 256u;
         if e < p.count {
-            var rest = e;
-            var source = i32(p.x_start);
-            var place = i32(p.out_start);
-            for (var left = p.rank; left > 0u; left--) {
-                let axis = left - 1u;
-                let length = p.lengths[axis >> 2u][axis & 3u];
-                let index = i32(rest % length);
-                rest = rest / length;
-                source += index * p.x_strides[axis >> 2u][axis & 3u];
-                place += index * p.out_strides[axis >> 2u][axis & 3u];
-            }
-            out[place] = x[source];
+            let at = walk(e);
+            out[i32(p.out_start) + at.b] = x[i32(p.x_start) + at.a];
         }
     }
 }

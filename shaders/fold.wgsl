@@ -22,12 +22,14 @@ struct P {
     x_axis: i32,                    // stride of x along o
     x_place: i32,                   // along k
     lengths: array<vec4<u32>, 2>,   // of out, outermost first
-    x_strides: array<vec4<i32>, 2>, // 0 along the axis
+    a_strides: array<vec4<i32>, 2>, // of x
 }
 
 @group(0) @binding(0) var<storage, read> x: array<{{T}}>;
 @group(0) @binding(1) var<storage, read_write> out: array<{{T}}>;
 @group(1) @binding(0) var<uniform> p: P;
+
+//!include lib/walk.wgsl
 
 @compute @workgroup_size(256)
 fn main(
@@ -39,27 +41,16 @@ fn main(
     if e >= p.count {
         return;
     }
-    var rest = e;
-    var source = i32(p.x_start);
-    var at = 0u;
-    for (var left = p.rank; left > 0u; left--) {
-        let axis = left - 1u;
-        let length = p.lengths[axis >> 2u][axis & 3u];
-        let i = rest % length;
-        rest = rest / length;
-        source += i32(i) * p.x_strides[axis >> 2u][axis & 3u];
-        if axis == p.axis {
-            at = i;
-        }
-    }
+    let at = walk(e);
+    let source = i32(p.x_start) + at.a;
     var sum = {{T}}();
     for (var k = 0u; k < p.places; k++) {
         let reach = k * p.dilation;
-        if reach > at {
+        if reach > at.coordinate {
             break;
         }
-        let o = (at - reach) / p.stride;
-        if o * p.stride + reach == at && o < p.windows {
+        let o = (at.coordinate - reach) / p.stride;
+        if o * p.stride + reach == at.coordinate && o < p.windows {
             sum += x[source + i32(o) * p.x_axis + i32(k) * p.x_place];
         }
     }

@@ -19,8 +19,8 @@ struct P {
     x_axis: i32,                    // stride of x along it
     node: u32,
     lengths: array<vec4<u32>, 2>,   // outermost first
-    x_strides: array<vec4<i32>, 2>, // 0 along the axis
-    index_strides: array<vec4<i32>, 2>,
+    a_strides: array<vec4<i32>, 2>, // of x
+    b_strides: array<vec4<i32>, 2>, // of the index
 }
 
 @group(0) @binding(0) var<storage, read> x: array<u32>;
@@ -30,6 +30,7 @@ struct P {
 @group(1) @binding(0) var<uniform> p: P;
 
 //!include lib/fault.wgsl
+//!include lib/walk.wgsl
 
 @compute @workgroup_size(256)
 fn main(
@@ -41,22 +42,12 @@ fn main(
     if e >= p.count {
         return;
     }
-    var rest = e;
-    var source = i32(p.x_start);
-    var place = i32(p.index_start);
-    for (var left = p.rank; left > 0u; left--) {
-        let axis = left - 1u;
-        let length = p.lengths[axis >> 2u][axis & 3u];
-        let i = i32(rest % length);
-        rest = rest / length;
-        source += i * p.x_strides[axis >> 2u][axis & 3u];
-        place += i * p.index_strides[axis >> 2u][axis & 3u];
-    }
+    let at = walk(e);
     // As u32 a negative index is 2^31 or more, so one comparison finds both faults.
-    let chosen = index[place];
+    let chosen = index[i32(p.index_start) + at.b];
     var value = 0u;
     if chosen < p.len {
-        value = x[source + i32(chosen) * p.x_axis];
+        value = x[i32(p.x_start) + at.a + i32(chosen) * p.x_axis];
     } else {
         report_fault(chosen, p.len, p.node);
     }

@@ -11,7 +11,9 @@
 //
 // Workgroup: ROWS x DEPTH invocations; each takes every DEPTH-th element of one kept position, and then halves of the
 // lanes are combined with the other halves: the order depends on the shape alone. ROWS_FAST: neighbours are neighbours
-// along the kept positions, else along the reduced. Traffic: every input read once for each element it stands for.
+// along the kept positions, else along the reduced. SUBGROUPS (not with ARG or ROWS_FAST): the last halvings, within a
+// subgroup, are shuffles instead of steps through workgroup memory with a barrier each, in the same order to the bit.
+// Traffic: every input read once for each element it stands for.
 // NaN is told by its bits, counts as extreme, and is kept.
 //
 // In bounds: element is called for kept < p.kept and reduced < p.reduced, for which the caller has checked its strides.
@@ -23,6 +25,9 @@ override ROWS: u32 = 1u;
 override DEPTH: u32 = 256u;         // a power of two
 override ROWS_FAST: bool = false;
 override THREADS: u32 = ROWS * DEPTH;
+//!if SUBGROUPS
+override SUBGROUP: u32 = 8u;        // invocations of every subgroup, a power of two that divides THREADS
+//!endif
 
 struct P {
     kept: u32,
@@ -102,8 +107,16 @@ fn combine(a: {{T}}, b: {{T}}) -> {{T}} {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
+//!if SUBGROUPS
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) within: u32,
+) {
+    // Nothing says that invocations go to subgroups in the order of their index.
+    let local = subgroup * SUBGROUP + within;
+//!else
     @builtin(local_invocation_index) local: u32,
 ) {
+//!endif
     let workgroup = flat_workgroup(group, groups);
     if workgroup >= p.workgroups {
         return;
@@ -140,6 +153,23 @@ fn main(
         }
     }
     let slot = row * DEPTH + lane;
+//!if SUBGROUPS
+    if DEPTH > SUBGROUP {
+        values[slot] = value;
+        workgroupBarrier();
+        for (var half = DEPTH / 2u; half >= SUBGROUP; half = half / 2u) {
+            if lane < half {
+                values[slot] = combine(values[slot], values[slot + half]);
+            }
+            workgroupBarrier();
+        }
+        value = values[slot];
+    }
+    // What lanes beyond the half add up nobody reads.
+    for (var half = min(DEPTH, SUBGROUP) / 2u; half > 0u; half = half / 2u) {
+        value = combine(value, subgroupShuffleDown(value, half));
+    }
+//!else
     values[slot] = value;
 //!if ARG
     places[slot] = place;
@@ -159,17 +189,22 @@ fn main(
         }
         workgroupBarrier();
     }
+    value = values[slot];
+//!if ARG
+    place = places[slot];
+//!endif
+//!endif
     if lane == 0u && kept < p.kept {
 //!if PARTS_OUT
-        parts_out[part * p.kept + kept] = values[slot];
+        parts_out[part * p.kept + kept] = value;
 //!if ARG
-        places_out[part * p.kept + kept] = places[slot];
+        places_out[part * p.kept + kept] = place;
 //!endif
 //!else
 //!if ARG
-        out[p.out_start + kept] = select(places[slot], 0u, places[slot] == 0xffffffffu);
+        out[p.out_start + kept] = select(place, 0u, place == 0xffffffffu);
 //!else
-        out[p.out_start + kept] = values[slot];
+        out[p.out_start + kept] = value;
 //!endif
 //!endif
     }

@@ -24,8 +24,8 @@ struct P {
     len: u32,                       // of the axis in out
     node: u32,
     lengths: array<vec4<u32>, 2>,   // of out, outermost first
-    src_strides: array<vec4<i32>, 2>,       // 0 along the axis
-    index_strides: array<vec4<i32>, 2>,     // 0 along the axis
+    a_strides: array<vec4<i32>, 2>, // of src
+    b_strides: array<vec4<i32>, 2>, // of the index
 }
 
 @group(0) @binding(0) var<storage, read> src: array<{{T}}>;
@@ -35,6 +35,7 @@ struct P {
 @group(1) @binding(0) var<uniform> p: P;
 
 //!include lib/fault.wgsl
+//!include lib/walk.wgsl
 
 @compute @workgroup_size(256)
 fn main(
@@ -46,21 +47,10 @@ fn main(
     if e >= p.count {
         return;
     }
-    var rest = e;
-    var source = i32(p.src_start);
-    var place = i32(p.index_start);
-    var wanted = 0u;
-    for (var left = p.rank; left > 0u; left--) {
-        let axis = left - 1u;
-        let length = p.lengths[axis >> 2u][axis & 3u];
-        let i = rest % length;
-        rest = rest / length;
-        source += i32(i) * p.src_strides[axis >> 2u][axis & 3u];
-        place += i32(i) * p.index_strides[axis >> 2u][axis & 3u];
-        if axis == p.axis {
-            wanted = i;
-        }
-    }
+    let at = walk(e);
+    let wanted = at.coordinate;
+    var source = i32(p.src_start) + at.a;
+    var place = i32(p.index_start) + at.b;
     var sum = {{T}}();
     for (var i = 0u; i < p.length; i++) {
         let chosen = index[place];

@@ -20,8 +20,8 @@ struct P {
     src_axis: i32,                  // stride of src along it
     axis: u32,
     lengths: array<vec4<u32>, 2>,   // of out, outermost first
-    src_strides: array<vec4<i32>, 2>,       // 0 along the axis
-    line_strides: array<vec4<u32>, 2>,      // in lines; 0 along the axis and where the index is broadcast
+    a_strides: array<vec4<i32>, 2>, // of src
+    b_strides: array<vec4<i32>, 2>, // in lines; 0 where the index is broadcast, too
 }
 
 @group(0) @binding(0) var<storage, read> src: array<{{T}}>;
@@ -29,6 +29,8 @@ struct P {
 @group(0) @binding(2) var<storage, read> positions: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<{{T}}>;
 @group(1) @binding(0) var<uniform> p: P;
+
+//!include lib/walk.wgsl
 
 @compute @workgroup_size(256)
 fn main(
@@ -40,22 +42,10 @@ fn main(
     if e >= p.count {
         return;
     }
-    var rest = e;
-    var source = i32(p.src_start);
-    var line = 0u;
-    var wanted = 0u;
-    for (var left = p.rank; left > 0u; left--) {
-        let axis = left - 1u;
-        let length = p.lengths[axis >> 2u][axis & 3u];
-        let i = rest % length;
-        rest = rest / length;
-        source += i32(i) * p.src_strides[axis >> 2u][axis & 3u];
-        line += i * p.line_strides[axis >> 2u][axis & 3u];
-        if axis == p.axis {
-            wanted = i;
-        }
-    }
-    let start = line * p.length;
+    let at = walk(e);
+    let wanted = at.coordinate;
+    let source = i32(p.src_start) + at.a;
+    let start = u32(at.b) * p.length;
     var low = 0u;
     var high = p.length;
     while low < high {

@@ -4,7 +4,7 @@
 mod gpu_support;
 
 use gpu_support::gpu;
-use gradus::{DType, Device, Error, Rng, Tensor, grad, kernel_times};
+use gradus::{DType, Device, Error, Rng, Tensor, eval, grad, kernel_times};
 
 #[test]
 fn a_chain_of_pointwise_ops_is_computed() {
@@ -143,18 +143,6 @@ fn programs_with_more_operands_than_can_be_bound_are_cut() {
 }
 
 #[test]
-fn an_index_outside_its_axis_is_an_error_when_a_value_is_read() {
-    let Some(gpu) = gpu() else { return };
-    gpu.scope(|| {
-        let x = Tensor::from([1.0f32, 2.0, 3.0]);
-        let error = x.gather(0, &Tensor::from([0u32, 5])).to_vec::<f32>().unwrap_err();
-        assert!(matches!(error, Error::BadIndex { value: 5, len: 3, op: "gather", .. }), "{error}");
-        // It is reported once.
-        assert_eq!(x.gather(0, &Tensor::from([2u32])).item().unwrap(), 3.0);
-    });
-}
-
-#[test]
 fn the_kernels_of_an_evaluation_are_timed_one_by_one() {
     let Some(gpu) = gpu() else { return };
     let x = gpu.scope(|| Tensor::from_vec((0..600).map(|i| i as f32 * 0.01).collect::<Vec<_>>(), [20, 30]));
@@ -165,4 +153,70 @@ fn the_kernels_of_an_evaluation_are_timed_one_by_one() {
     assert_eq!((product.flops, product.class.as_deref()), (24_000.0, Some("gemm 16x16x32x1")));
     assert!(kernels.iter().any(|k| k.kernel.starts_with("reduce") && k.class.is_some()));
     assert!(kernels.iter().all(|k| !k.time.is_zero()), "{kernels:?}");
+}
+
+/// Elements go by fours where the innermost axis has a multiple of four of them, and one by one where it has not.
+#[test]
+fn elements_by_fours_have_the_bits_of_elements_one_by_one() {
+    let Some(gpu) = gpu() else { return };
+    let n = 1001;
+    let numbers = |seed| gpu.scope(|| Rng::seed(seed).normal([n]) * 3.0);
+    let (x, y) = (numbers(1), numbers(2));
+    eval([&x, &y]).unwrap();
+    let functions: [fn(&Tensor, &Tensor) -> Tensor; 6] = [
+        |x, y| (x.tanh() * y + x.exp()) / (y.square() + 1.0),
+        |x, y| x.abs().pow(y) - y.sin() * x.gelu(),
+        |x, y| x.lt(y).select(&x.sigmoid(), &y.relu()),
+        |x, y| x.lt(y),
+        |x, y| (x * 100.0).to(DType::I32).maximum(y.to(DType::I32)),
+        |x, y| x.softplus() + &y.slice(0, ..1),
+    ];
+    let bits = |x: &Tensor| x.to(DType::F32).to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect();
+    for (which, f) in functions.iter().enumerate() {
+        let singles: Vec<u32> = bits(&f(&x, &y));
+        // From a multiple of four on, and from one more.
+        for from in [0usize, 1] {
+            let part = |x: &Tensor| x.slice(0, from as isize..from as isize + 1000);
+            let found: Vec<u32> = bits(&f(&part(&x), &y.slice(0, ..1)));
+            let again: Vec<u32> = bits(&f(&x, &y.slice(0, ..1)));
+            assert_eq!(found, again[from..from + 1000], "function {which} of one number, from {from}");
+            let found: Vec<u32> = bits(&f(&part(&x), &part(&y)));
+            if which < 5 {
+                assert_eq!(found, singles[from..from + 1000], "function {which} from {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn draws_by_fours_have_the_bits_of_draws_one_by_one() {
+    let Some(gpu) = gpu() else { return };
+    let draws: [fn(&mut Rng, usize) -> Tensor; 3] = [
+        |rng, n| rng.uniform([n]),
+        |rng, n| rng.normal([n]) * 2.0 + 1.0,
+        |rng, n| rng.normal([n]) * rng.uniform([n]),
+    ];
+    for draw in draws {
+        let of = |n: usize| gpu.scope(|| draw(&mut Rng::seed(7), n)).to_vec::<f32>().unwrap();
+        assert_eq!(of(400), of(401)[..400]);
+    }
+}
+
+#[test]
+fn broadcast_operands_meet_elements_by_fours() {
+    let Some(gpu) = gpu() else { return };
+    let numbers = |n: usize, shape: &[usize]| {
+        Tensor::from_vec((0..n).map(|i| i as f32 * 0.25).collect::<Vec<_>>(), shape)
+    };
+    let compute = || {
+        let x = numbers(5 * 8 * 12, &[5, 8, 12]);
+        let row = numbers(12, &[12]);
+        let column = numbers(8, &[8, 1]);
+        let across = numbers(5 * 12 * 8, &[5, 12, 8]).permute([0, 2, 1]);
+        let every_other = numbers(5 * 8 * 24, &[5, 8, 24]).slice_step(2, .., 2);
+        let back = x.flip(2);
+        let sum = &x + &row + &column + &across + &back;
+        [sum.to_vec::<f32>().unwrap(), (&sum + &every_other).to_vec::<f32>().unwrap()].concat()
+    };
+    assert_eq!(gpu.scope(compute), compute());
 }

@@ -63,6 +63,17 @@ fn losses_have_the_same_bits_with_and_without_the_checks_of_shaders() {
 }
 
 #[test]
+fn losses_have_the_same_bits_with_and_without_subgroups() {
+    if gpu().is_none() {
+        return;
+    }
+    let [off, on] = ["0", "1"].map(|value| with(("GRADUS_SUBGROUPS", value), "three_steps"));
+    let losses = lines(&off.stdout, "loss ");
+    assert_eq!(losses.len(), 3, "{off:?}");
+    assert_eq!(losses, lines(&on.stdout, "loss "));
+}
+
+#[test]
 fn a_trace_names_every_kernel_with_its_rate() {
     if gpu().is_none() {
         return;

@@ -40,15 +40,23 @@ fn open() -> Option<Device> {
     let adapter =
         pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
     let has = adapter.limits();
-    let descriptor = wgpu::DeviceDescriptor { required_limits: has.clone(), ..Default::default() };
+    let info = adapter.get_info();
+    let subgroups = adapter.features() & wgpu::Features::SUBGROUP;
+    let one_size = !subgroups.is_empty() && info.subgroup_min_size == info.subgroup_max_size;
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: subgroups,
+        required_limits: has.clone(),
+        ..Default::default()
+    };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
-    println!("on {}", adapter.get_info().name);
+    println!("on {}", info.name);
     let limits = Limits {
         workgroup_memory: has.max_compute_workgroup_storage_size,
         invocations: has.max_compute_invocations_per_workgroup,
         workgroups: has.max_compute_workgroups_per_dimension,
         buffers: has.max_storage_buffers_per_shader_stage,
         binding: has.max_storage_buffer_binding_size,
+        subgroup: if one_size { info.subgroup_max_size } else { 0 },
     };
     Some(Device { device, queue, limits, pipelines: Mutex::new(HashMap::new()) })
 }

@@ -1,7 +1,7 @@
 //! Reductions against plain loops: along either side, in one pass and in two, over nothing, with NaN and ties.
 
 use crate::device::{Device, device, floats, words};
-use crate::gpu::dispatch::{Bind, Word};
+use crate::gpu::dispatch::{Bind, Limits, Word};
 use crate::gpu::kernels::reduce::{Positions, Prologue, class, reduce};
 use crate::numbers::{Numbers, error};
 use gradus_kernels::DType;
@@ -51,9 +51,17 @@ fn is_max(reduction: Reduction) -> bool {
     matches!(reduction, Reduction::Max | Reduction::ArgMax)
 }
 
+/// With subgroups, where there are some, and without: both give the same bits.
 fn run(device: &Device, dtype: DType, reduction: Reduction, at: &Positions, x: &[u32]) -> Vec<u32> {
-    let recipe = reduce(&input(dtype, at.kept_fast), reduction, at, None, &device.limits);
-    device.run(&recipe, &[x], &[at.kept]).outputs.remove(0)
+    let with = |limits: &Limits| {
+        let recipe = reduce(&input(dtype, at.kept_fast), reduction, at, None, limits);
+        device.run(&recipe, &[x], &[at.kept]).outputs.remove(0)
+    };
+    let found = with(&device.limits);
+    if device.limits.subgroup > 0 {
+        assert_eq!(found, with(&Limits { subgroup: 0, ..device.limits }), "{reduction:?} {at:?}");
+    }
+    found
 }
 
 fn positions() -> Vec<Positions> {

@@ -3,7 +3,7 @@
 use crate::gpu::source::{FILES, expand};
 use crate::variants;
 use naga::back::spv;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 #[test]
 fn every_file_is_part_of_some_variant() {
@@ -24,7 +24,8 @@ fn every_variant_compiles() {
 
 fn compile(text: &str, constants: &[(&str, f64)]) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
     let info = validator.validate(&module).map_err(|e| e.emit_to_string(text))?;
     let constants = constants.iter().map(|(name, value)| (name.to_string(), *value)).collect();
     let entry = Some((naga::ShaderStage::Compute, "main"));
@@ -32,7 +33,9 @@ fn compile(text: &str, constants: &[(&str, f64)]) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     let options =
         spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: String::from("main") };
-    let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&options));
+    // Vulkan 1.1's, the first with subgroups.
+    let version = spv::Options { lang_version: (1, 3), ..Default::default() };
+    let words = spv::write_vec(&module, &info, &version, Some(&options));
     words.map(|words| assert!(!words.is_empty())).map_err(|e| e.to_string())
 }
 

@@ -25,6 +25,9 @@ pub struct Variant {
 /// More workgroup memory than the least, so that tiles have two stages.
 pub const ROOMY: Limits = Limits { workgroup_memory: 32 << 10, ..Limits::LEAST };
 
+/// With subgroups, of the size that browsers' software device has.
+const SUBGROUPS: Limits = Limits { subgroup: 4, ..Limits::LEAST };
+
 /// Every variant that the recipes below use, once.
 pub fn all() -> Vec<Variant> {
     let plain = |name| Variant { name, defines: Vec::new(), constants: Vec::new() };
@@ -67,7 +70,9 @@ fn recipes() -> Vec<Recipe> {
                 [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::ArgMax, Reduction::ArgMin]
             {
                 let at = Positions { kept, reduced, kept_fast: kept > 1 };
-                recipes.push(reduce(&input(dtype, at.kept_fast), reduction, &at, None, limits));
+                for limits in [limits, &SUBGROUPS] {
+                    recipes.push(reduce(&input(dtype, at.kept_fast), reduction, &at, None, limits));
+                }
             }
         }
     }

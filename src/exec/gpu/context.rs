@@ -74,16 +74,20 @@ impl Context {
         };
         let about = describe(&adapter);
         let timestamps = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+        let subgroup = subgroup(&adapter);
+        let subgroups = if subgroup > 0 { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let opened = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("gradus"),
-            required_features: timestamps,
+            required_features: timestamps | subgroups,
             required_limits: adapter.limits(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         }));
         let (device, queue) =
             opened.map_err(|e| Error::NoAdapter { reason: format!("{}: {e}", about.name) })?;
-        Ok(Context::new(about, device, queue, !timestamps.is_empty()))
+        let mut context = Context::new(about, device, queue, !timestamps.is_empty());
+        context.limits.subgroup = subgroup;
+        Ok(context)
     }
 
     /// A context around an open device.
@@ -238,7 +242,18 @@ fn limits(limits: &wgpu::Limits) -> Limits {
         workgroups: limits.max_compute_workgroups_per_dimension,
         buffers: limits.max_storage_buffers_per_shader_stage,
         binding: limits.max_storage_buffer_binding_size,
+        subgroup: 0,
     }
+}
+
+/// The size that all subgroups of an adapter have, or 0; `GRADUS_SUBGROUPS=0` says that there are none.
+fn subgroup(adapter: &wgpu::Adapter) -> u32 {
+    let info = adapter.get_info();
+    let there = adapter.features().contains(wgpu::Features::SUBGROUP)
+        && info.subgroup_min_size == info.subgroup_max_size
+        && info.subgroup_max_size.is_power_of_two();
+    let wanted = std::env::var_os("GRADUS_SUBGROUPS").is_none_or(|v| v != "0");
+    if there && wanted { info.subgroup_max_size } else { 0 }
 }
 
 /// All adapters, the best first.

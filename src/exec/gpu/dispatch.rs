@@ -91,6 +91,8 @@ pub(crate) struct Limits {
     pub buffers: u32,
     /// Bytes of one bound buffer.
     pub binding: u64,
+    /// Invocations of each subgroup, a power of two; 0 where the device has none, or of several sizes.
+    pub subgroup: u32,
 }
 
 impl Limits {
@@ -102,6 +104,7 @@ impl Limits {
         workgroups: 65_535,
         buffers: 8,
         binding: 128 << 20,
+        subgroup: 0,
     };
 }
 

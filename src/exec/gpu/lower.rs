@@ -97,7 +97,7 @@ impl Lower<'_> {
             lowered.recipe = recipe(None);
             return lowered;
         };
-        let (views, outputs) = lowered.operands(map);
+        let (views, outputs) = self.operands(map, &mut lowered);
         match epilogue(&map.program, &map.shape, &views, &outputs, self.limits) {
             Some(fused) => lowered.recipe = recipe(Some(&fused)),
             None => {
@@ -110,8 +110,20 @@ impl Lower<'_> {
 
     /// Appends the dispatches of a map.
     fn map(&self, map: &MapStep, lowered: &mut Lowered) {
-        let (inputs, outputs) = lowered.operands(map);
+        let (inputs, outputs) = self.operands(map, lowered);
         pointwise::map(&map.program, &map.shape, &inputs, &outputs, &mut lowered.recipe, self.limits);
+    }
+
+    /// The operands of a fused program.
+    fn operands(&self, map: &MapStep, lowered: &mut Lowered) -> (Vec<View>, Vec<(Bind, DType)>) {
+        let outputs =
+            map.outputs.iter().map(|(operand, dtype)| (lowered.output(operand.place), *dtype)).collect();
+        (map.inputs.iter().map(|(operand, dtype)| self.view(operand, *dtype, lowered)).collect(), outputs)
+    }
+
+    fn view(&self, operand: &Operand, dtype: DType, lowered: &mut Lowered) -> View {
+        let (bind, aligned) = (lowered.bind(operand.place), self.aligned(&[operand]));
+        View { bind, layout: operand.layout, dtype, aligned }
     }
 
     /// The kernels with one result and no program, and reductions.
@@ -125,7 +137,7 @@ impl Lower<'_> {
             Kernel::Reduce { program, reduction, shape, axes, inputs, out } => {
                 let mut lowered = Lowered::new(Vec::new(), vec![Place::Slot(*out)]);
                 let views: Vec<View> =
-                    inputs.iter().map(|(operand, dtype)| lowered.view(operand, *dtype)).collect();
+                    inputs.iter().map(|(operand, dtype)| self.view(operand, *dtype, &mut lowered)).collect();
                 let fold = Fold { program, reduction: *reduction, shape, axes: *axes, inputs: &views };
                 lowered.class = Some(reduce::class(&fold));
                 lowered.recipe = reduce::reduce(&fold, self.tuning, limits);
@@ -179,13 +191,6 @@ impl Lowered {
         Lowered { recipe: Recipe::default(), inputs, outputs, class: None }
     }
 
-    /// The operands of a fused program.
-    fn operands(&mut self, map: &MapStep) -> (Vec<View>, Vec<(Bind, DType)>) {
-        let outputs =
-            map.outputs.iter().map(|(operand, dtype)| (self.output(operand.place), *dtype)).collect();
-        (map.inputs.iter().map(|(operand, dtype)| self.view(operand, *dtype)).collect(), outputs)
-    }
-
     fn output(&mut self, place: Place) -> Bind {
         let known = self.outputs.iter().position(|known| *known == place);
         Bind::Output(known.unwrap_or_else(|| {
@@ -194,18 +199,17 @@ impl Lowered {
         }))
     }
 
-    /// An operand of a fused program: a result of the same kernel where it is one.
-    fn view(&mut self, operand: &Operand, dtype: DType) -> View {
-        let at = |list: &[Place]| list.iter().position(|known| *known == operand.place);
-        let bind = match (at(&self.outputs), at(&self.inputs)) {
+    /// The buffer of an operand of a fused program: a result of the same kernel where it is one.
+    fn bind(&mut self, place: Place) -> Bind {
+        let at = |list: &[Place]| list.iter().position(|known| *known == place);
+        match (at(&self.outputs), at(&self.inputs)) {
             (Some(k), _) => Bind::Output(k),
             (None, Some(k)) => Bind::Input(k),
             (None, None) => {
-                self.inputs.push(operand.place);
+                self.inputs.push(place);
                 Bind::Input(self.inputs.len() - 1)
             }
-        };
-        View { bind, layout: operand.layout, dtype }
+        }
     }
 }
 

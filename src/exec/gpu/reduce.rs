@@ -40,7 +40,7 @@ pub(super) fn reduce(fold: &Fold, tuning: &Tuning, limits: &Limits) -> Recipe {
     // The program's results are stored first, after the scratch of the reduction itself.
     let dtype = fold.program.code[fold.program.outputs[0] as usize].1;
     let program = Program { code: vec![(Instr::Input(0), dtype)], outputs: vec![0] };
-    let stored = |bind| View { bind, layout: Layout::contiguous(fold.shape), dtype };
+    let stored = |bind| View { bind, layout: Layout::contiguous(fold.shape), dtype, aligned: true };
     let rest = |view: &View| kernel(&Fold { program: &program, inputs: std::slice::from_ref(view), ..*fold });
     let scratch = rest(&stored(Bind::Scratch(0))).scratch;
     let bind = Bind::Scratch(scratch.len());

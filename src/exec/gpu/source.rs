@@ -29,6 +29,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("lib/math", include_str!("../../../shaders/lib/math.wgsl")),
     ("lib/philox", include_str!("../../../shaders/lib/philox.wgsl")),
     ("lib/tile", include_str!("../../../shaders/lib/tile.wgsl")),
+    ("lib/walk", include_str!("../../../shaders/lib/walk.wgsl")),
     ("nonfinite", include_str!("../../../shaders/nonfinite.wgsl")),
     ("reduce", include_str!("../../../shaders/reduce.wgsl")),
     ("scatter_add", include_str!("../../../shaders/scatter_add.wgsl")),

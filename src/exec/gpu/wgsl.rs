@@ -153,23 +153,26 @@ pub(super) fn body(program: &Program, loads: &[String], index: &str, fields: &mu
             Instr::Select(c, a, b) => format!("select(r{b}, r{a}, r{c})"),
             Instr::Cast(a) => cast(of(a), dtype, &format!("r{a}")),
             Instr::Index => cast(DType::U32, dtype, index),
-            Instr::Random { kind, seed, draw } => {
-                let function = match kind {
-                    Random::Uniform => "random_uniform",
-                    Random::Normal => "random_normal",
-                    Random::Bits => "random_bits",
-                };
-                let mut pair = |k: u32| {
-                    let low = fields.later("u32", 0, Word::Low(k));
-                    format!("vec2<u32>({low}, {})", fields.later("u32", 0, Word::High(k)))
-                };
-                let (seed, draw) = (pair(seed), pair(draw));
-                format!("{function}({seed}, {draw}, {index})")
-            }
+            Instr::Random { kind, seed, draw: number } => draw(kind, [seed, number], "", index, fields),
         };
         let _ = writeln!(text, "    let r{i} = {value};");
     }
     text
+}
+
+/// The draw at position `index`, or those from there on by a function with `suffix`. `words` are the numbers of the graph
+/// that seed and draw are.
+pub(super) fn draw(kind: Random, words: [u32; 2], suffix: &str, index: &str, fields: &mut Fields) -> String {
+    let function = match kind {
+        Random::Uniform => "random_uniform",
+        Random::Normal => "random_normal",
+        Random::Bits => "random_bits",
+    };
+    let [seed, draw] = words.map(|k| {
+        let low = fields.later("u32", 0, Word::Low(k));
+        format!("vec2<u32>({low}, {})", fields.later("u32", 0, Word::High(k)))
+    });
+    format!("{function}{suffix}({seed}, {draw}, {index})")
 }
 
 /// Which instructions an output depends on.
@@ -315,12 +318,18 @@ impl Bindings {
 
     /// The declarations, from binding `first` on: `a0`, … that are read, `y0`, … that are written.
     pub fn declarations(&self, first: usize) -> String {
+        self.declared(first, |_| false)
+    }
+
+    /// As [`Bindings::declarations`], where buffers of `fours` are arrays of four elements.
+    pub fn declared(&self, first: usize, fours: impl Fn(Bind) -> bool) -> String {
         let mut text = String::new();
         let mut binding = first;
         let groups = [(&self.reads, "read", 'a'), (&self.writes, "read_write", 'y')];
         for (list, access, letter) in groups {
-            for (k, (_, dtype)) in list.iter().enumerate() {
-                let ty = element_type(*dtype);
+            for (k, (bind, dtype)) in list.iter().enumerate() {
+                let element = element_type(*dtype);
+                let ty = if fours(*bind) { format!("vec4<{element}>") } else { element.to_string() };
                 let _ = writeln!(
                     text,
                     "@group(0) @binding({binding}) var<storage, {access}> {letter}{k}: array<{ty}>;"

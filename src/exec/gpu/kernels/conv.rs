@@ -110,11 +110,8 @@ impl Geometry {
         let e = &self.extent;
         let tiles = [e.m.div_ceil(cut.tile.height() as usize), e.n.div_ceil(cut.tile.width() as usize)];
         let workgroups = tiles[0] * tiles[1] * cut.parts as usize * c.groups * self.phases;
-        // A and B of the product, by the order of the inputs.
-        let [a, b] = match self.form {
-            Form::Forward | Form::Input => [1, 0],
-            Form::Weight => [1, 0],
-        };
+        // A is input 1, the weights or their gradient's dy, and B input 0.
+        let [a, b] = [1, 0];
         let partial = cut.parts > 1;
         let out = if partial { Bind::Scratch(0) } else { Bind::Output(0) };
         let pairs = [c.input, c.kernel, c.output, c.stride, c.padding, c.dilation, self.tap_step];
@@ -134,6 +131,9 @@ impl Geometry {
         if self.form != Form::Input && aligned && offsets[a].is_multiple_of(4) && rows_of_a.is_multiple_of(4)
         {
             flags.push("A_FOURS");
+        }
+        if self.form == Form::Input {
+            flags.push("PHASES");
         }
         if self.form == Form::Forward && aligned && plane.is_multiple_of(4) {
             flags.push("C_FOURS");

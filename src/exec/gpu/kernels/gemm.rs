@@ -189,15 +189,9 @@ pub(super) fn finish(
 fn sum_parts(elements: usize, parts: u32, epilogue: Option<&Epilogue>, limits: &Limits) -> Dispatch {
     let mut params = Params::default();
     params.numbers([elements, parts as usize]).start(0, Bind::Output(0));
-    let mut dispatch = Dispatch {
-        source: Source::File { name: "sum_parts", defines: Vec::new() },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads: vec![Bind::Scratch(0)],
-        writes: vec![Bind::Output(0)],
-        grid: fold_grid(elements.div_ceil(256) as u64, limits),
-    };
+    let (reads, writes) = (vec![Bind::Scratch(0)], vec![Bind::Output(0)]);
+    let mut dispatch =
+        params.dispatch("sum_parts", Vec::new(), reads, writes, elements.div_ceil(256), limits);
     apply(&mut dispatch, epilogue);
     dispatch
 }

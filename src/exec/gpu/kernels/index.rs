@@ -1,7 +1,7 @@
 //! Indexing along an axis and its dual: `shaders/gather.wgsl`, `scatter_add.wgsl`, `scatter_sorted.wgsl`.
 
-use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, fold_grid};
-use super::params::{Params, Space, View, cleared};
+use super::super::dispatch::{Bind, Limits, Recipe};
+use super::params::{Params, Space, View, cleared, flag};
 use super::sort::{self, Keys, Lines};
 use gradus_kernels::{DType, MAX_RANK, contiguous};
 
@@ -32,15 +32,8 @@ pub(crate) fn gather(
         .lengths(&space.lengths)
         .strides(&space.strides[0])
         .strides(&space.strides[1]);
-    let dispatch = Dispatch {
-        source: Source::File { name: "gather", defines: Vec::new() },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads: vec![Bind::Input(0), Bind::Input(1)],
-        writes: vec![Bind::Output(0), Bind::Fault],
-        grid: fold_grid(count.div_ceil(256) as u64, limits),
-    };
+    let (reads, writes) = (vec![Bind::Input(0), Bind::Input(1)], vec![Bind::Output(0), Bind::Fault]);
+    let dispatch = params.dispatch("gather", vec![flag("TWO")], reads, writes, count.div_ceil(256), limits);
     Recipe { scratch: Vec::new(), dispatches: vec![dispatch] }
 }
 
@@ -77,6 +70,11 @@ pub(super) fn number_type(dtype: DType) -> String {
     String::from(if dtype == DType::F32 { "f32" } else { "u32" })
 }
 
+/// The defines of a shader that adds along an axis, with two operands to follow.
+fn along(dtype: DType) -> Vec<(&'static str, String)> {
+    vec![("T", number_type(dtype)), flag("AXIS"), flag("TWO")]
+}
+
 /// [`scatter_add`] where every result looks through the axis.
 pub(crate) fn searched(
     dtype: DType,
@@ -106,15 +104,8 @@ pub(crate) fn searched(
         .lengths(&out)
         .strides(&s[..out.len()])
         .strides(&i[..out.len()]);
-    let dispatch = Dispatch {
-        source: Source::File { name: "scatter_add", defines: vec![("T", number_type(dtype))] },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads: vec![Bind::Input(0), Bind::Input(1)],
-        writes: vec![Bind::Output(0), Bind::Fault],
-        grid: fold_grid(count.div_ceil(256) as u64, limits),
-    };
+    let (reads, writes) = (vec![Bind::Input(0), Bind::Input(1)], vec![Bind::Output(0), Bind::Fault]);
+    let dispatch = params.dispatch("scatter_add", along(dtype), reads, writes, count.div_ceil(256), limits);
     Recipe { scratch: Vec::new(), dispatches: vec![dispatch] }
 }
 
@@ -156,15 +147,10 @@ pub(crate) fn sorted(
         .lengths(&out)
         .strides(&s[..out.len()])
         .strides(&line_strides[..out.len()]);
-    recipe.dispatches.push(Dispatch {
-        source: Source::File { name: "scatter_sorted", defines: vec![("T", number_type(dtype))] },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads: vec![Bind::Input(0), keys, positions],
-        writes: vec![Bind::Output(0)],
-        grid: fold_grid(count.div_ceil(256) as u64, limits),
-    });
+    let (reads, writes) = (vec![Bind::Input(0), keys, positions], vec![Bind::Output(0)]);
+    let workgroups = count.div_ceil(256);
+    let dispatch = params.dispatch("scatter_sorted", along(dtype), reads, writes, workgroups, limits);
+    recipe.dispatches.push(dispatch);
     recipe
 }
 

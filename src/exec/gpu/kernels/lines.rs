@@ -1,29 +1,10 @@
 //! Running sums, windows summed, copies: `shaders/cumsum.wgsl`, `fold.wgsl`, `copy.wgsl`, `fill.wgsl`.
 
-use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, fold_grid};
+use super::super::dispatch::{Bind, Limits, Recipe};
 use super::index::number_type;
-use super::params::{Params, Space, View, cleared};
+use super::params::{Params, Space, View, cleared, flag};
 use super::sort::Lines;
 use gradus_kernels::{DType, contiguous};
-
-fn dispatch(
-    name: &'static str,
-    defines: Vec<(&'static str, String)>,
-    params: Params,
-    reads: Vec<Bind>,
-    workgroups: usize,
-    limits: &Limits,
-) -> Dispatch {
-    Dispatch {
-        source: Source::File { name, defines },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads,
-        writes: vec![Bind::Output(0)],
-        grid: fold_grid(workgroups as u64, limits),
-    }
-}
 
 /// Running sums along `axis`: input x, output of the same shape. f32, i32 or u32.
 pub(crate) fn cumsum(dtype: DType, shape: &[usize], axis: usize, x: &View, limits: &Limits) -> Recipe {
@@ -42,9 +23,10 @@ pub(crate) fn cumsum(dtype: DType, shape: &[usize], axis: usize, x: &View, limit
         .lengths(&lines.space.lengths)
         .strides(&lines.space.strides[0]);
     let mut defines = vec![("T", number_type(dtype))];
-    defines.extend(serial.then(|| ("SERIAL", String::new())));
+    defines.extend(serial.then(|| flag("SERIAL")));
     let workgroups = if serial { lines.count.div_ceil(256) } else { lines.count };
-    let dispatch = dispatch("cumsum", defines, params, vec![Bind::Input(0)], workgroups, limits);
+    let (reads, writes) = (vec![Bind::Input(0)], vec![Bind::Output(0)]);
+    let dispatch = params.dispatch("cumsum", defines, reads, writes, workgroups, limits);
     Recipe { scratch: Vec::new(), dispatches: vec![dispatch] }
 }
 
@@ -79,8 +61,9 @@ pub(crate) fn fold(dtype: DType, shape: &[usize], windows: &Windows, x: &View, l
         .signed([x.strides[axis], x.strides[last]])
         .lengths(&out)
         .strides(&strides[..out.len()]);
-    let defines = vec![("T", number_type(dtype))];
-    let dispatch = dispatch("fold", defines, params, vec![Bind::Input(0)], count.div_ceil(256), limits);
+    let defines = vec![("T", number_type(dtype)), flag("AXIS")];
+    let (reads, writes) = (vec![Bind::Input(0)], vec![Bind::Output(0)]);
+    let dispatch = params.dispatch("fold", defines, reads, writes, count.div_ceil(256), limits);
     Recipe { scratch: Vec::new(), dispatches: vec![dispatch] }
 }
 
@@ -102,7 +85,9 @@ pub(crate) fn copies(zero: bool, count: usize, parts: &[Part], limits: &Limits) 
     if zero && count > 0 {
         let mut params = Params::default();
         params.numbers([count]).start(0, Bind::Output(0)).numbers([0]);
-        dispatches.push(dispatch("fill", Vec::new(), params, Vec::new(), count.div_ceil(COPIED), limits));
+        let writes = vec![Bind::Output(0)];
+        let workgroups = count.div_ceil(COPIED);
+        dispatches.push(params.dispatch("fill", Vec::new(), Vec::new(), writes, workgroups, limits));
     }
     for part in parts {
         let count: usize = part.shape.iter().product();
@@ -118,8 +103,9 @@ pub(crate) fn copies(zero: bool, count: usize, parts: &[Part], limits: &Limits) 
             .lengths(&space.lengths)
             .strides(&space.strides[0])
             .strides(&space.strides[1]);
-        let reads = vec![Bind::Input(part.input)];
-        dispatches.push(dispatch("copy", Vec::new(), params, reads, count.div_ceil(COPIED), limits));
+        let (reads, writes) = (vec![Bind::Input(part.input)], vec![Bind::Output(0)]);
+        let workgroups = count.div_ceil(COPIED);
+        dispatches.push(params.dispatch("copy", vec![flag("TWO")], reads, writes, workgroups, limits));
     }
     Recipe { scratch: Vec::new(), dispatches }
 }

@@ -1,6 +1,6 @@
 //! The words of a shader's parameters, and the spaces that strided kernels run over.
 
-use super::super::dispatch::{Bind, Word};
+use super::super::dispatch::{Bind, Dispatch, Limits, Source, Word, fold_grid};
 use gradus_kernels::MAX_RANK;
 
 /// A strided operand: the offset of its first element in its value, and a stride for each axis, in elements.
@@ -74,6 +74,27 @@ impl Params {
         self.align8(strides.len())
     }
 
+    /// The run of the file `name` with these parameters.
+    pub fn dispatch(
+        self,
+        name: &'static str,
+        defines: Vec<(&'static str, String)>,
+        reads: Vec<Bind>,
+        writes: Vec<Bind>,
+        workgroups: usize,
+        limits: &Limits,
+    ) -> Dispatch {
+        Dispatch {
+            source: Source::File { name, defines },
+            constants: Vec::new(),
+            params: self.words,
+            patches: self.patches,
+            reads,
+            writes,
+            grid: fold_grid(workgroups as u64, limits),
+        }
+    }
+
     fn align8(&mut self, written: usize) -> &mut Params {
         self.words.resize(self.words.len() + MAX_RANK - written, 0);
         self
@@ -128,6 +149,11 @@ impl<const N: usize> Space<N> {
     pub fn rank(&self) -> usize {
         self.lengths.len()
     }
+}
+
+/// A flag among a file's defines.
+pub(super) fn flag(name: &'static str) -> (&'static str, String) {
+    (name, String::new())
 }
 
 /// `values` without the one of `axis`.

@@ -2,7 +2,7 @@
 
 use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, Word, fold_grid};
 use super::choice::{Choice, Class, Family, WORKGROUPS};
-use super::params::Params;
+use super::params::{Params, flag};
 use gradus_kernels::DType;
 use gradus_kernels::reduce::Reduction;
 
@@ -115,6 +115,17 @@ fn identity(dtype: DType, reduction: Reduction) -> (&'static str, &'static str) 
     }
 }
 
+/// The flags that say what is done with two elements.
+fn operation(dtype: DType, reduction: Reduction) -> impl Iterator<Item = (&'static str, String)> {
+    let name = match (reduction, dtype) {
+        // The sum of bools is whether any is true.
+        (Reduction::Sum, DType::Bool) | (Reduction::Max | Reduction::ArgMax, _) => Some("MAX"),
+        (Reduction::Sum, _) => Some("SUM"),
+        (Reduction::Min | Reduction::ArgMin, _) => None,
+    };
+    name.into_iter().chain((dtype == DType::F32).then_some("FLOAT")).map(flag)
+}
+
 /// One pass; without a prologue it reduces parts.
 fn pass(
     prologue: Option<&Prologue>,
@@ -137,21 +148,25 @@ fn pass(
     };
     let scratch = || [Bind::Scratch(0), Bind::Scratch(1)].into_iter().take(if arg { 2 } else { 1 });
     let reads: Vec<Bind> = prologue.map_or_else(|| scratch().collect(), |p| p.reads.clone());
-    let flag = |name| (name, String::new());
     let mut defines = vec![("T", String::from(name)), ("IDENTITY", String::from(identity))];
     defines.push(("FIRST_OUT", reads.len().to_string()));
-    defines.extend(match (reduction, dtype) {
-        // The sum of bools is whether any is true.
-        (Reduction::Sum, DType::Bool) | (Reduction::Max | Reduction::ArgMax, _) => Some(flag("MAX")),
-        (Reduction::Sum, _) => Some(flag("SUM")),
-        (Reduction::Min | Reduction::ArgMin, _) => None,
-    });
-    defines.extend((dtype == DType::F32).then(|| flag("FLOAT")));
+    defines.extend(operation(dtype, reduction));
     if arg {
         defines.extend([flag("ARG"), ("SECOND_OUT", (reads.len() + 1).to_string())]);
     }
     if !last {
         defines.push(flag("PARTS_OUT"));
+    }
+    let rows_fast = at.kept_fast && cut.rows > 1;
+    let mut constants = vec![
+        ("ROWS", cut.rows as f64),
+        ("DEPTH", cut.depth as f64),
+        ("ROWS_FAST", f64::from(u8::from(rows_fast))),
+    ];
+    let whole = limits.subgroup > 0 && (cut.rows * cut.depth).is_multiple_of(limits.subgroup as usize);
+    if whole && !arg && !rows_fast {
+        defines.push(flag("SUBGROUPS"));
+        constants.push(("SUBGROUP", f64::from(limits.subgroup)));
     }
     match prologue {
         Some(prologue) => {
@@ -165,11 +180,7 @@ fn pass(
     }
     Dispatch {
         source: Source::File { name: "reduce", defines },
-        constants: vec![
-            ("ROWS", cut.rows as f64),
-            ("DEPTH", cut.depth as f64),
-            ("ROWS_FAST", f64::from(u8::from(at.kept_fast))),
-        ],
+        constants,
         params: params.words,
         patches: params.patches,
         reads,

@@ -1,7 +1,7 @@
 //! Sorting: `shaders/sort_block.wgsl` and `sort_merge.wgsl`.
 
-use super::super::dispatch::{Bind, Dispatch, Limits, Recipe, Source, fold_grid};
-use super::params::{Params, Space, View, without};
+use super::super::dispatch::{Bind, Dispatch, Limits, Recipe};
+use super::params::{Params, Space, View, flag, without};
 use gradus_kernels::DType;
 
 /// The lines of an operand along an axis.
@@ -114,28 +114,20 @@ fn blocks(lines: &Lines, keys: Keys, last: bool, limits: &Limits) -> Dispatch {
     let mut defines = Vec::new();
     let mut writes = Vec::from(buffers(0));
     match keys {
-        Keys::Values { dtype: DType::F32, .. } => defines.push(("F32", String::new())),
-        Keys::Values { dtype: DType::I32, .. } => defines.push(("I32", String::new())),
+        Keys::Values { dtype: DType::F32, .. } => defines.push(flag("F32")),
+        Keys::Values { dtype: DType::I32, .. } => defines.push(flag("I32")),
         Keys::Values { .. } => {}
         Keys::Indices { .. } => {
-            defines.push(("CHECK", String::new()));
+            defines.push(flag("CHECK"));
             writes.push(Bind::Fault);
         }
     }
     if last {
-        defines.push(("POSITIONS_ONLY", String::new()));
+        defines.push(flag("POSITIONS_ONLY"));
         writes = vec![Bind::Output(0)];
     }
     let workgroups = lines.count.div_ceil(BLOCK / padded) * blocks;
-    Dispatch {
-        source: Source::File { name: "sort_block", defines },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads: vec![lines.bind],
-        writes,
-        grid: fold_grid(workgroups as u64, limits),
-    }
+    params.dispatch("sort_block", defines, vec![lines.bind], writes, workgroups, limits)
 }
 
 fn merged(lines: &Lines, merge: usize, last: bool, limits: &Limits) -> Dispatch {
@@ -147,16 +139,10 @@ fn merged(lines: &Lines, merge: usize, last: bool, limits: &Limits) -> Dispatch 
         params.numbers([0])
     };
     params.numbers([lines.inner]);
-    let defines = if last { vec![("POSITIONS_ONLY", String::new())] } else { Vec::new() };
-    Dispatch {
-        source: Source::File { name: "sort_merge", defines },
-        constants: Vec::new(),
-        params: params.words,
-        patches: params.patches,
-        reads: Vec::from(buffers(merge)),
-        writes: if last { vec![Bind::Output(0)] } else { Vec::from(buffers(merge + 1)) },
-        grid: fold_grid((lines.count * lines.length).div_ceil(256) as u64, limits),
-    }
+    let defines = if last { vec![flag("POSITIONS_ONLY")] } else { Vec::new() };
+    let writes = if last { vec![Bind::Output(0)] } else { Vec::from(buffers(merge + 1)) };
+    let workgroups = (lines.count * lines.length).div_ceil(256);
+    params.dispatch("sort_merge", defines, Vec::from(buffers(merge)), writes, workgroups, limits)
 }
 
 /// Stable argsort along `axis`: input x, output the positions. f32, i32, u32 or bool.

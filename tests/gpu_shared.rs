@@ -1,13 +1,14 @@
-//! Tables of choices: set, measured, and what they change. Alone in a process, since a table is everybody's.
+//! What concerns everybody who uses a device, one test at a time: tables of choices, and the report of a bad index, which
+//! goes to whoever reads next.
 #![cfg(feature = "gpu")]
 
 mod gpu_support;
 
 use gpu_support::gpu;
-use gradus::{Error, Rng, Tuning, eval};
+use gradus::{Error, Rng, Tensor, Tuning, eval};
 use std::sync::{Mutex, PoisonError};
 
-/// Held by each test, so that one does not see another's table.
+/// Held by each test, so that one does not see another's table or fault.
 static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -87,4 +88,17 @@ fn a_table_is_what_was_set_and_refuses_what_is_not_listed() {
         assert!(matches!(error, Error::Data(_)), "{error}");
     }
     assert_eq!(table.len(), 4);
+}
+
+#[test]
+fn an_index_outside_its_axis_is_an_error_when_a_value_is_read() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(gpu) = gpu() else { return };
+    gpu.scope(|| {
+        let x = Tensor::from([1.0f32, 2.0, 3.0]);
+        let error = x.gather(0, &Tensor::from([0u32, 5])).to_vec::<f32>().unwrap_err();
+        assert!(matches!(error, Error::BadIndex { value: 5, len: 3, op: "gather", .. }), "{error}");
+        // It is reported once.
+        assert_eq!(x.gather(0, &Tensor::from([2u32])).item().unwrap(), 3.0);
+    });
 }
