@@ -1,7 +1,8 @@
 //! From a program to the steps that one tile goes through.
 
 use super::check;
-use super::pairs::{MOST_ARGS, Pair};
+use super::loops::MOST_ARGS;
+use super::pairs::Pair;
 use crate::DType;
 use crate::program::{Binary, Instr, Program, Random, Unary};
 
@@ -85,7 +86,7 @@ pub(crate) struct Code {
 }
 
 /// Bytes of one slot.
-pub(super) const SLOT_BYTES: usize = 4096;
+pub(super) const SLOT_BYTES: usize = 8192;
 /// A tile is so small that its registers and operands fit the first-level cache.
 const CACHE_BYTES: usize = 40 << 10;
 
@@ -119,7 +120,7 @@ impl Code {
         code.place();
         let widest = code.values.iter().map(|v| v.dtype.size().max(4)).max().unwrap_or(4);
         let arrays = code.slots + code.outputs.len();
-        let bytes = (CACHE_BYTES / arrays.max(1)).clamp(SLOT_BYTES / 4, SLOT_BYTES);
+        let bytes = (CACHE_BYTES / arrays.max(1)).clamp(SLOT_BYTES / 8, SLOT_BYTES);
         code.tile = (bytes / widest).next_multiple_of(64);
         code
     }

@@ -81,7 +81,7 @@ pub(super) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: u
 /// # Safety
 /// As [`stream`], for `lines` of 64 bytes; `dst` is a multiple of 64.
 #[cfg(target_arch = "x86_64")]
-unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
+pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
     for part in 0..4 * lines {
         // SAFETY: the caller's promise.
@@ -94,13 +94,23 @@ unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
     }
 }
 
+/// Copies whole lines; there is no way past the caches.
+///
+/// # Safety
+/// As [`stream`], for `lines` of 64 bytes.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(src, dst, 64 * lines) }
+}
+
 /// [`stream_lines`], a line at a time.
 ///
 /// # Safety
 /// As [`stream_lines`]; the machine has AVX-512.
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 #[target_feature(enable = "avx512f")]
-unsafe fn stream_lines_512(dst: *mut u8, src: *const u8, lines: usize) {
+pub(super) unsafe fn stream_lines_512(dst: *mut u8, src: *const u8, lines: usize) {
     use std::arch::x86_64::{__m512i, _mm512_loadu_si512, _mm512_stream_si512};
     for line in 0..lines {
         // SAFETY: the caller's promise.

@@ -1,20 +1,103 @@
 //! The inner loop of every instruction, compiled once per instruction-set level.
 //!
-//! Each loop is a plain `for` over a function of one element; what makes it fast is that the whole is compiled inside
-//! a function with the level's `#[target_feature]`, where the compiler turns it into full-width vector code. No
-//! multiply and add of two instructions ever meet in one loop, so none can be contracted.
+//! A loop goes through its operands in blocks of [`LANES`] elements. A block is a plain `for` over a function of one
+//! element; what makes it fast is that the whole is compiled inside a function with the level's
+//! `#[target_feature]`, where the compiler turns it into full-width vector code. No multiply and add of two
+//! instructions are ever contracted.
+//!
+//! Between two chunks memory has its turn: lines that a later tile will read are asked for, and a result that goes past
+//! the caches is sent off. Done tile by tile instead, arithmetic and memory wait for each other.
 
+use super::copy;
 #[cfg(target_arch = "x86_64")]
 use crate::math::Avx2;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 use crate::math::Avx512;
 use crate::math::{Arch, Portable};
-use crate::simd::Level;
+use crate::simd::{Level, prefetch};
 
-/// A compiled loop: `dst[i] = f(a[i], b[i], c[i])` for `i < n`, on the types it was chosen for.
-///
-/// Operands that the function does not have are ignored. `dst` overlaps no operand, or `n <= 1`.
-pub(crate) type Loop = unsafe fn(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize);
+/// Elements between two turns of memory.
+pub(super) const CHUNK: usize = 128;
+
+/// Elements that a loop computes at once, whatever the width of vectors: a divisor of [`CHUNK`]. An operand that is one
+/// number is given that many times.
+pub(super) const LANES: usize = 16;
+
+/// Operands of the longest loop.
+pub(super) const MOST_ARGS: usize = 6;
+
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// What a loop runs over.
+pub(super) struct Call<'a> {
+    /// Overlaps no operand, or is exactly one that has elements of the same size.
+    pub dst: *mut u8,
+    pub args: [*const u8; MOST_ARGS],
+    /// Operands that are one block for all; others have `n` elements.
+    pub scalar: [bool; MOST_ARGS],
+    pub n: usize,
+    /// Whether the result goes past the caches; `dst` is then a multiple of [`LINE`].
+    pub stream: bool,
+    pub ahead: &'a mut Ahead,
+}
+
+/// Memory to be fetched into the cache while loops run.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// What is still to come: address and lines.
+    ranges: Vec<(*const u8, usize)>,
+    /// The rest of the present range.
+    at: (*const u8, usize),
+    per_chunk: usize,
+}
+
+impl Ahead {
+    /// Adds `bytes` bytes from `at` on.
+    pub(super) fn push(&mut self, at: *const u8, bytes: usize) {
+        self.ranges.push((at, bytes.div_ceil(LINE)));
+    }
+
+    /// Says that all is to be fetched in the course of so many chunks.
+    pub(super) fn spread(&mut self, chunks: usize) {
+        let lines = self.at.1 + self.ranges.iter().map(|&(_, lines)| lines).sum::<usize>();
+        self.per_chunk = lines.div_ceil(chunks.max(1));
+    }
+
+    /// Fetches what belongs to one chunk.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        for _ in 0..self.per_chunk {
+            if self.at.1 == 0 && !self.next() {
+                return;
+            }
+            prefetch(self.at.0);
+            self.at = (self.at.0.wrapping_add(LINE), self.at.1 - 1);
+        }
+    }
+
+    #[cold]
+    fn next(&mut self) -> bool {
+        let next = self.ranges.pop();
+        self.at = next.unwrap_or((std::ptr::null(), 0));
+        self.per_chunk = if next.is_some() { self.per_chunk } else { 0 };
+        self.at.1 > 0
+    }
+}
+
+/// A compiled loop: `dst[i] = f(args[0][i], args[1][i], …)` for `i < n`, on the types it was chosen for.
+pub(crate) type Loop = unsafe fn(&mut Call);
+
+/// What a loop does with a block.
+pub(super) trait Body {
+    type Out: Copy;
+    /// Bytes of one element of each operand; 0 for those that there are not.
+    const SIZES: [usize; MOST_ARGS];
+
+    /// # Safety
+    /// The operands have [`LANES`] elements each, and do not overlap the result.
+    unsafe fn block<A: Arch>(to: &mut [Self::Out; LANES], from: [*const u8; MOST_ARGS]);
+}
 
 /// A function of one element.
 pub(super) trait Fn1<T: Copy> {
@@ -31,135 +114,171 @@ pub(super) trait Fn2<T: Copy> {
     fn call<A: Arch>(a: T, b: T) -> Self::Out;
 }
 
-/// Element `i` of `p`, or its only one.
+struct Of1<T, F>(std::marker::PhantomData<(T, F)>);
+struct Of2<T, F>(std::marker::PhantomData<(T, F)>);
+struct Choice<T>(std::marker::PhantomData<T>);
+
+impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
+    type Out = F::Out;
+    const SIZES: [usize; MOST_ARGS] = [size_of::<T>(), 0, 0, 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
+        // SAFETY: the caller's promise.
+        let x = unsafe { &*from[0].cast::<[T; LANES]>() };
+        for i in 0..LANES {
+            to[i] = F::call::<A>(x[i]);
+        }
+        F::repair(to, x);
+    }
+}
+
+impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
+    type Out = F::Out;
+    const SIZES: [usize; MOST_ARGS] = [size_of::<T>(), size_of::<T>(), 0, 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
+        // SAFETY: the caller's promise.
+        let [a, b] = [0, 1].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
+        for i in 0..LANES {
+            to[i] = F::call::<A>(a[i], b[i]);
+        }
+    }
+}
+
+/// Operands: condition, then, else.
+impl<T: Copy> Body for Choice<T> {
+    type Out = T;
+    const SIZES: [usize; MOST_ARGS] = [1, size_of::<T>(), size_of::<T>(), 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn block<A: Arch>(to: &mut [T; LANES], from: [*const u8; MOST_ARGS]) {
+        // SAFETY: the caller's promise.
+        let c = unsafe { &*from[0].cast::<[u8; LANES]>() };
+        // SAFETY: as above.
+        let [a, b] = [1, 2].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
+        for i in 0..LANES {
+            to[i] = if c[i] != 0 { a[i] } else { b[i] };
+        }
+    }
+}
+
+/// Memory for `N` elements of any type, from a cache line on.
+#[repr(align(64))]
+struct Room<const N: usize>([std::mem::MaybeUninit<u64>; N]);
+
+impl<const N: usize> Room<N> {
+    const NEW: Room<N> = Room([const { std::mem::MaybeUninit::uninit() }; N]);
+
+    #[inline(always)]
+    fn at(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// The loop over chunks. `stream` copies so many lines past the caches.
 ///
 /// # Safety
-/// That element is readable.
+/// As [`Call`] says, for operands of the types of the body.
 #[inline(always)]
-unsafe fn at<T: Copy, const SCALAR: bool>(p: *const T, first: T, i: usize) -> T {
+unsafe fn chunks<A: Arch, B: Body>(call: &mut Call, stream: impl Fn(*mut u8, *const u8, usize)) {
+    let mut apart = Room::<CHUNK>::NEW;
+    let apart = apart.at();
+    let size = size_of::<B::Out>();
+    let (mut place, mut from) = (call.dst, call.args);
+    // What one block adds to an address.
+    let steps: [usize; MOST_ARGS] =
+        std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * B::SIZES[k] });
+    let in_place = (0..MOST_ARGS).any(|k| B::SIZES[k] > 0 && from[k] == place.cast_const());
+    let mut padded = [const { Room::<LANES>::NEW }; MOST_ARGS];
+    let mut left = call.n;
+    // Where memory asks for no turn, there is one chunk.
+    let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
+    while left > 0 {
+        call.ahead.fetch();
+        let streams = call.stream && left >= CHUNK;
+        let mut to = if in_place || streams { apart } else { place };
+        let mut len = chunk.min(left) / LANES * LANES;
+        if len == 0 {
+            // Fewer than a block are left.
+            (len, to) = (left, apart);
+            for k in (0..MOST_ARGS).filter(|&k| steps[k] > 0) {
+                // SAFETY: the operand has `left` more elements, and there is room for a block.
+                from[k] = unsafe { pad(padded[k].at(), from[k], B::SIZES[k], left) };
+            }
+        }
+        for block in 0..len.div_ceil(LANES) {
+            // SAFETY: the operands have as many elements; where the place of the result may be that of an operand,
+            // the result is kept apart.
+            unsafe { B::block::<A>(&mut *to.wrapping_add(block * LANES * size).cast(), from) };
+            for k in 0..MOST_ARGS {
+                from[k] = from[k].wrapping_add(steps[k]);
+            }
+        }
+        if streams {
+            stream(place, to, CHUNK * size / LINE);
+        } else if to == apart {
+            // SAFETY: the result has room for these elements.
+            unsafe { std::ptr::copy_nonoverlapping(to, place, len * size) };
+        }
+        place = place.wrapping_add(len * size);
+        left -= len;
+    }
+}
+
+/// Copies the last `left` elements of an operand to a block, and repeats the first of them.
+///
+/// # Safety
+/// `from` has as many elements of this size, `to` room for a block of them.
+#[inline(never)]
+unsafe fn pad(to: *mut u8, from: *const u8, size: usize, left: usize) -> *const u8 {
     // SAFETY: the caller's promise.
-    if SCALAR { first } else { unsafe { *p.add(i) } }
-}
-
-/// # Safety
-/// As [`Loop`].
-#[inline(always)]
-unsafe fn map1<A: Arch, T: Copy, F: Fn1<T>>(dst: *mut u8, a: *const u8, n: usize) {
-    // SAFETY: a loop is called with n elements of these types, not overlapping.
-    let (dst, a) = unsafe {
-        (
-            std::slice::from_raw_parts_mut(dst.cast::<F::Out>(), n),
-            std::slice::from_raw_parts(a.cast::<T>(), n),
-        )
-    };
-    for (d, &x) in dst.iter_mut().zip(a) {
-        *d = F::call::<A>(x);
-    }
-    F::repair(dst, a);
-}
-
-/// # Safety
-/// As [`Loop`]; scalar operands have one element.
-#[inline(always)]
-unsafe fn map2<A: Arch, T: Copy, F: Fn2<T>, const SA: bool, const SB: bool>(
-    dst: *mut u8,
-    a: *const u8,
-    b: *const u8,
-    n: usize,
-) {
-    if n == 0 {
-        return;
-    }
-    let (dst, a, b) = (dst.cast::<F::Out>(), a.cast::<T>(), b.cast::<T>());
-    // SAFETY: a loop is called with n > 0 elements of these types, or one where scalar.
     unsafe {
-        let (a0, b0) = (*a, *b);
-        for i in 0..n {
-            *dst.add(i) = F::call::<A>(at::<T, SA>(a, a0, i), at::<T, SB>(b, b0, i));
+        std::ptr::copy_nonoverlapping(from, to, left * size);
+        for i in left..LANES {
+            std::ptr::copy_nonoverlapping(from, to.add(i * size), size);
         }
     }
-}
-
-/// # Safety
-/// As [`Loop`]; scalar operands have one element.
-#[inline(always)]
-unsafe fn choose<T: Copy, const SC: bool, const SA: bool, const SB: bool>(
-    dst: *mut u8,
-    c: *const u8,
-    a: *const u8,
-    b: *const u8,
-    n: usize,
-) {
-    if n == 0 {
-        return;
-    }
-    let (dst, a, b) = (dst.cast::<T>(), a.cast::<T>(), b.cast::<T>());
-    // SAFETY: a loop is called with n > 0 elements of these types, or one where scalar.
-    unsafe {
-        let (c0, a0, b0) = (*c, *a, *b);
-        for i in 0..n {
-            let (x, y) = (at::<T, SA>(a, a0, i), at::<T, SB>(b, b0, i));
-            *dst.add(i) = if at::<u8, SC>(c, c0, i) != 0 { x } else { y };
-        }
-    }
+    to
 }
 
 macro_rules! level {
-    ($module:ident, $arch:ty $(, $features:literal)?) => {
+    ($module:ident, $arch:ty, $stream:ident $(, $features:literal)?) => {
         /// The loops of one level.
         pub(super) mod $module {
             use super::*;
 
             /// # Safety
-            /// As [`Loop`]; the machine has the level's features.
+            /// As [`Call`]; the machine has the level's features.
             $(#[target_feature(enable = $features)])?
-            pub unsafe fn map1<T: Copy, F: Fn1<T>>(d: *mut u8, a: *const u8, _: *const u8, _: *const u8, n: usize) {
+            pub unsafe fn run<B: Body>(call: &mut Call) {
+                // SAFETY: a chunk is whole lines, and what is streamed starts at one.
+                let stream = |to, from, lines| unsafe { copy::$stream(to, from, lines) };
                 // SAFETY: the caller's promise.
-                unsafe { super::map1::<$arch, T, F>(d, a, n) }
-            }
-
-            /// # Safety
-            /// As [`Loop`]; the machine has the level's features.
-            $(#[target_feature(enable = $features)])?
-            pub unsafe fn map2<T: Copy, F: Fn2<T>, const SA: bool, const SB: bool>(
-                d: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { super::map2::<$arch, T, F, SA, SB>(d, a, b, n) }
-            }
-
-            /// # Safety
-            /// As [`Loop`], the operands being condition, then, else; the machine has the level's features.
-            $(#[target_feature(enable = $features)])?
-            pub unsafe fn choose<T: Copy, const SC: bool, const SA: bool, const SB: bool>(
-                d: *mut u8, c: *const u8, a: *const u8, b: *const u8, n: usize,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { super::choose::<T, SC, SA, SB>(d, c, a, b, n) }
+                unsafe { chunks::<$arch, B>(call, stream) }
             }
         }
     };
 }
 
-level!(portable, Portable);
+level!(portable, Portable, stream_lines);
 #[cfg(target_arch = "x86_64")]
-level!(avx2, Avx2, "avx2,fma");
+level!(avx2, Avx2, stream_lines, "avx2,fma");
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-level!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+level!(avx512, Avx512, stream_lines_512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
-/// The path of a loop at `$level`.
-macro_rules! at_level {
-    ($level:expr, $($path:tt)*) => {
-        match $level {
-            Level::Portable => portable::$($path)*,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::$($path)*,
-            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-            Level::Avx512 => avx512::$($path)*,
-            #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-            _ => portable::$($path)*,
-        }
-    };
+/// The loop of a body at a level.
+pub(super) fn at_level<B: Body>(level: Level) -> Loop {
+    match level {
+        Level::Portable => portable::run::<B>,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::run::<B>,
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+        Level::Avx512 => avx512::run::<B>,
+        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+        _ => portable::run::<B>,
+    }
 }
 
 /// Element types, and whether their loops are worth compiling for every level. Integers and bools are labels and
@@ -179,38 +298,15 @@ lanes!(f32: true, f64: true, i32: false, u32: false, u8: false);
 
 /// The loop of a function of one operand.
 pub(super) fn loop1<T: Lane, F: Fn1<T>>(level: Level) -> Loop {
-    if !T::EVERY_LEVEL {
-        return portable::map1::<T, F>;
-    }
-    at_level!(level, map1::<T, F>)
+    if T::EVERY_LEVEL { at_level::<Of1<T, F>>(level) } else { portable::run::<Of1<T, F>> }
 }
 
-/// The loop of a function of two operands, of which those marked are scalars.
-pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level, scalar: [bool; 2]) -> Loop {
-    if !T::EVERY_LEVEL {
-        return match scalar {
-            [true, false] => portable::map2::<T, F, true, false>,
-            [false, true] => portable::map2::<T, F, false, true>,
-            _ => portable::map2::<T, F, false, false>,
-        };
-    }
-    match scalar {
-        [true, false] => at_level!(level, map2::<T, F, true, false>),
-        [false, true] => at_level!(level, map2::<T, F, false, true>),
-        // Two scalars give a scalar: a loop of length one.
-        _ => at_level!(level, map2::<T, F, false, false>),
-    }
+/// The loop of a function of two operands.
+pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level) -> Loop {
+    if T::EVERY_LEVEL { at_level::<Of2<T, F>>(level) } else { portable::run::<Of2<T, F>> }
 }
 
 /// The loop that selects, operands in the order condition, then, else.
-pub(super) fn loop_choose<T: Copy>(level: Level, scalar: [bool; 3]) -> Loop {
-    match scalar {
-        [false, false, true] => at_level!(level, choose::<T, false, false, true>),
-        [false, true, false] => at_level!(level, choose::<T, false, true, false>),
-        [false, true, true] => at_level!(level, choose::<T, false, true, true>),
-        [true, false, false] => at_level!(level, choose::<T, true, false, false>),
-        [true, false, true] => at_level!(level, choose::<T, true, false, true>),
-        [true, true, false] => at_level!(level, choose::<T, true, true, false>),
-        _ => at_level!(level, choose::<T, false, false, false>),
-    }
+pub(super) fn loop_choose<T: Copy>(level: Level) -> Loop {
+    at_level::<Choice<T>>(level)
 }
