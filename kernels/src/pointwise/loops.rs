@@ -24,7 +24,10 @@ pub(super) const CHUNK: usize = 128;
 pub(super) const LANES: usize = 16;
 
 /// Operands of the longest loop.
-pub(super) const MOST_ARGS: usize = 6;
+pub(super) const MOST_ARGS: usize = 11;
+
+/// Results of a loop besides its first, where it has several.
+pub(super) const MORE: usize = 2;
 
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
@@ -33,6 +36,8 @@ pub(super) const LINE: usize = 64;
 pub(super) struct Call<'a> {
     /// Overlaps no operand, or is exactly one that has elements of the same size.
     pub dst: *mut u8,
+    /// Where the further results go, for loops that have some; as `dst`.
+    pub more: [*mut u8; MORE],
     pub args: [*const u8; MOST_ARGS],
     /// Operands that are one block for all; others have `n` elements.
     pub scalar: [bool; MOST_ARGS],
@@ -88,7 +93,7 @@ impl Ahead {
 /// A compiled loop: `dst[i] = f(args[0][i], args[1][i], …)` for `i < n`, on the types it was chosen for.
 pub(crate) type Loop = unsafe fn(&mut Call);
 
-/// What a loop does with a block.
+/// What a loop does with a block, where it has one result.
 pub(super) trait Body {
     type Out: Copy;
     /// Bytes of one element of each operand; 0 for those that there are not.
@@ -97,6 +102,25 @@ pub(super) trait Body {
     /// # Safety
     /// The operands have [`LANES`] elements each, and do not overlap the result.
     unsafe fn block<A: Arch>(to: &mut [Self::Out; LANES], from: [*const u8; MOST_ARGS]);
+}
+
+/// A whole loop.
+pub(super) trait Run {
+    /// `stream` copies so many lines past the caches.
+    ///
+    /// # Safety
+    /// As [`Call`] says, for operands of the types of the loop.
+    unsafe fn run<A: Arch>(call: &mut Call, stream: impl Fn(*mut u8, *const u8, usize));
+}
+
+/// The sizes of these operands, and none of others.
+pub(super) const fn sizes(of: &[usize]) -> [usize; MOST_ARGS] {
+    let (mut sizes, mut k) = ([0; MOST_ARGS], 0);
+    while k < of.len() {
+        sizes[k] = of[k];
+        k += 1;
+    }
+    sizes
 }
 
 /// A function of one element.
@@ -120,7 +144,7 @@ struct Choice<T>(std::marker::PhantomData<T>);
 
 impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
     type Out = F::Out;
-    const SIZES: [usize; MOST_ARGS] = [size_of::<T>(), 0, 0, 0, 0, 0];
+    const SIZES: [usize; MOST_ARGS] = sizes(&[size_of::<T>()]);
 
     #[inline(always)]
     unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
@@ -135,7 +159,7 @@ impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
 
 impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
     type Out = F::Out;
-    const SIZES: [usize; MOST_ARGS] = [size_of::<T>(), size_of::<T>(), 0, 0, 0, 0];
+    const SIZES: [usize; MOST_ARGS] = sizes(&[size_of::<T>(); 2]);
 
     #[inline(always)]
     unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
@@ -150,7 +174,7 @@ impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
 /// Operands: condition, then, else.
 impl<T: Copy> Body for Choice<T> {
     type Out = T;
-    const SIZES: [usize; MOST_ARGS] = [1, size_of::<T>(), size_of::<T>(), 0, 0, 0];
+    const SIZES: [usize; MOST_ARGS] = sizes(&[1, size_of::<T>(), size_of::<T>()]);
 
     #[inline(always)]
     unsafe fn block<A: Arch>(to: &mut [T; LANES], from: [*const u8; MOST_ARGS]) {
@@ -177,53 +201,52 @@ impl<const N: usize> Room<N> {
     }
 }
 
-/// The loop over chunks. `stream` copies so many lines past the caches.
-///
-/// # Safety
-/// As [`Call`] says, for operands of the types of the body.
-#[inline(always)]
-unsafe fn chunks<A: Arch, B: Body>(call: &mut Call, stream: impl Fn(*mut u8, *const u8, usize)) {
-    let mut apart = Room::<CHUNK>::NEW;
-    let apart = apart.at();
-    let size = size_of::<B::Out>();
-    let (mut place, mut from) = (call.dst, call.args);
-    // What one block adds to an address.
-    let steps: [usize; MOST_ARGS] =
-        std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * B::SIZES[k] });
-    let in_place = (0..MOST_ARGS).any(|k| B::SIZES[k] > 0 && from[k] == place.cast_const());
-    let mut padded = [const { Room::<LANES>::NEW }; MOST_ARGS];
-    let mut left = call.n;
-    // Where memory asks for no turn, there is one chunk.
-    let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
-    while left > 0 {
-        call.ahead.fetch();
-        let streams = call.stream && left >= CHUNK;
-        let mut to = if in_place || streams { apart } else { place };
-        let mut len = chunk.min(left) / LANES * LANES;
-        if len == 0 {
-            // Fewer than a block are left.
-            (len, to) = (left, apart);
-            for k in (0..MOST_ARGS).filter(|&k| steps[k] > 0) {
-                // SAFETY: the operand has `left` more elements, and there is room for a block.
-                from[k] = unsafe { pad(padded[k].at(), from[k], B::SIZES[k], left) };
+/// Chunk by chunk, block by block.
+impl<B: Body> Run for B {
+    #[inline(always)]
+    unsafe fn run<A: Arch>(call: &mut Call, stream: impl Fn(*mut u8, *const u8, usize)) {
+        let mut apart = Room::<CHUNK>::NEW;
+        let apart = apart.at();
+        let size = size_of::<B::Out>();
+        let (mut place, mut from) = (call.dst, call.args);
+        // What one block adds to an address.
+        let steps: [usize; MOST_ARGS] =
+            std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * B::SIZES[k] });
+        let in_place = (0..MOST_ARGS).any(|k| B::SIZES[k] > 0 && from[k] == place.cast_const());
+        let mut padded = [const { Room::<LANES>::NEW }; MOST_ARGS];
+        let mut left = call.n;
+        // Where memory asks for no turn, there is one chunk.
+        let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
+        while left > 0 {
+            call.ahead.fetch();
+            let streams = call.stream && left >= CHUNK;
+            let mut to = if in_place || streams { apart } else { place };
+            let mut len = chunk.min(left) / LANES * LANES;
+            if len == 0 {
+                // Fewer than a block are left.
+                (len, to) = (left, apart);
+                for k in (0..MOST_ARGS).filter(|&k| steps[k] > 0) {
+                    // SAFETY: the operand has `left` more elements, and there is room for a block.
+                    from[k] = unsafe { pad(padded[k].at(), from[k], B::SIZES[k], left) };
+                }
             }
-        }
-        for block in 0..len.div_ceil(LANES) {
-            // SAFETY: the operands have as many elements; where the place of the result may be that of an operand,
-            // the result is kept apart.
-            unsafe { B::block::<A>(&mut *to.wrapping_add(block * LANES * size).cast(), from) };
-            for k in 0..MOST_ARGS {
-                from[k] = from[k].wrapping_add(steps[k]);
+            for block in 0..len.div_ceil(LANES) {
+                // SAFETY: the operands have as many elements; where the place of the result may be that of an operand,
+                // the result is kept apart.
+                unsafe { B::block::<A>(&mut *to.wrapping_add(block * LANES * size).cast(), from) };
+                for k in 0..MOST_ARGS {
+                    from[k] = from[k].wrapping_add(steps[k]);
+                }
             }
+            if streams {
+                stream(place, to, CHUNK * size / LINE);
+            } else if to == apart {
+                // SAFETY: the result has room for these elements.
+                unsafe { std::ptr::copy_nonoverlapping(to, place, len * size) };
+            }
+            place = place.wrapping_add(len * size);
+            left -= len;
         }
-        if streams {
-            stream(place, to, CHUNK * size / LINE);
-        } else if to == apart {
-            // SAFETY: the result has room for these elements.
-            unsafe { std::ptr::copy_nonoverlapping(to, place, len * size) };
-        }
-        place = place.wrapping_add(len * size);
-        left -= len;
     }
 }
 
@@ -252,11 +275,11 @@ macro_rules! level {
             /// # Safety
             /// As [`Call`]; the machine has the level's features.
             $(#[target_feature(enable = $features)])?
-            pub unsafe fn run<B: Body>(call: &mut Call) {
+            pub unsafe fn run<R: Run>(call: &mut Call) {
                 // SAFETY: a chunk is whole lines, and what is streamed starts at one.
                 let stream = |to, from, lines| unsafe { copy::$stream(to, from, lines) };
                 // SAFETY: the caller's promise.
-                unsafe { chunks::<$arch, B>(call, stream) }
+                unsafe { R::run::<$arch>(call, stream) }
             }
         }
     };
@@ -268,16 +291,16 @@ level!(avx2, Avx2, stream_lines, "avx2,fma");
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 level!(avx512, Avx512, stream_lines_512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
-/// The loop of a body at a level.
-pub(super) fn at_level<B: Body>(level: Level) -> Loop {
+/// A loop at a level.
+pub(super) fn at_level<R: Run>(level: Level) -> Loop {
     match level {
-        Level::Portable => portable::run::<B>,
+        Level::Portable => portable::run::<R>,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::run::<B>,
+        Level::Avx2 => avx2::run::<R>,
         #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        Level::Avx512 => avx512::run::<B>,
+        Level::Avx512 => avx512::run::<R>,
         #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-        _ => portable::run::<B>,
+        _ => portable::run::<R>,
     }
 }
 

@@ -8,7 +8,9 @@
 mod check;
 mod compile;
 mod copy;
+mod join;
 mod loops;
+mod moments;
 mod pairs;
 mod slices;
 pub(crate) mod space;

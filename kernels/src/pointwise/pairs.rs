@@ -4,7 +4,8 @@
 //! All are rounded, in the order of the program: a pair gives the bits of its instructions one by one. It only saves
 //! a store and a load of each element, which is most of what an instruction costs.
 
-use super::loops::{Body, LANES, Loop, MOST_ARGS, at_level};
+use super::loops::{Body, LANES, Loop, MOST_ARGS, at_level, sizes};
+use super::moments::Moments;
 use crate::math::Arch;
 use crate::program::Binary;
 use crate::simd::Level;
@@ -16,6 +17,8 @@ macro_rules! pairs {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Pair {
             $($(#[$doc])* $name,)*
+            /// [`Moments`].
+            Moments,
         }
 
         mod bodies {
@@ -25,7 +28,7 @@ macro_rules! pairs {
                 pub(super) struct $name;
                 impl Body for $name {
                     type Out = f32;
-                    const SIZES: [usize; MOST_ARGS] = sizes([$($k),*].len());
+                    const SIZES: [usize; MOST_ARGS] = sizes(&[size_of::<f32>(); [$($k),*].len()]);
 
                     #[inline(always)]
                     unsafe fn block<A: Arch>(to: &mut [f32; LANES], from: [*const u8; MOST_ARGS]) {
@@ -44,18 +47,10 @@ macro_rules! pairs {
         pub(super) fn pair_loop(pair: Pair, level: Level) -> Loop {
             match pair {
                 $(Pair::$name => at_level::<bodies::$name>(level),)*
+                Pair::Moments => at_level::<Moments>(level),
             }
         }
     };
-}
-
-const fn sizes(arity: usize) -> [usize; MOST_ARGS] {
-    let (mut sizes, mut k) = ([0; MOST_ARGS], 0);
-    while k < arity {
-        sizes[k] = size_of::<f32>();
-        k += 1;
-    }
-    sizes
 }
 
 pairs! {
@@ -79,6 +74,12 @@ pairs! {
     BlendProduct |a 0, b 1, c 2, d 3, e 4| a * b + c * d * e;
     /// `a - b c / (sqrt(d) e + f)`.
     SubRatio |a 0, b 1, c 2, d 3, e 4, f 5| a - b * c / (d.sqrt() * e + f);
+    /// `(a + b) c d`.
+    AddMulMul |a 0, b 1, c 2, d 3| (a + b) * c * d;
+    /// `c` where `a < b`, else `d`.
+    Less |a 0, b 1, c 2, d 3| if a < b { c } else { d };
+    /// `c` where `a < b`, else `d e`.
+    LessMul |a 0, b 1, c 2, d 3, e 4| if a < b { c } else { d * e };
 }
 
 impl Pair {

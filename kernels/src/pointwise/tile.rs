@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
 use super::copy::{self, Strided};
-use super::loops::{Ahead, CHUNK, Call, LANES, LINE, Loop, MOST_ARGS};
+use super::loops::{Ahead, CHUNK, Call, LANES, LINE, Loop, MORE, MOST_ARGS};
 use super::pairs::pair_loop;
 use super::space::Space;
 use super::table;
@@ -39,7 +39,14 @@ struct Operand {
 #[derive(Clone, Copy)]
 enum Bound {
     /// A loop; over one block if all its operands are scalars.
-    Loop { run: Loop, dst: ValueId, args: [ValueId; MOST_ARGS], scalar: [bool; MOST_ARGS], all: bool },
+    Loop {
+        run: Loop,
+        dst: ValueId,
+        more: Option<[ValueId; MORE]>,
+        args: [ValueId; MOST_ARGS],
+        scalar: [bool; MOST_ARGS],
+        all: bool,
+    },
     /// Row-major indices.
     Index { dst: ValueId, dtype: DType },
     /// Random numbers.
@@ -204,18 +211,20 @@ impl<'a> Plan<'a> {
                     continue;
                 }
             };
-            self.scalar[step.dst] = all;
-            constant[step.dst] = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
+            let fixed = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
+            for result in step.results() {
+                (self.scalar[result], constant[result]) = (all, fixed);
+            }
             let (dst, args) = (step.dst, step.args);
-            let bound = Bound::Loop { run, dst, args, scalar: scalars, all };
+            let bound = Bound::Loop { run, dst, more: step.more, args, scalar: scalars, all };
             self.streams[dst] = !all && self.goes_out(dst);
-            if constant[step.dst] {
+            if fixed {
                 self.constant.push(bound)
             } else {
                 self.loops += usize::from(!all);
                 self.steps.push(bound)
             }
-            self.push_stores(step.dst);
+            step.results().for_each(|result| self.push_stores(result));
         }
         for output in 0..self.outputs.len() {
             if !matches!(self.code.values[self.outputs[output].value].source, Source::Step(_)) {
@@ -388,9 +397,14 @@ impl<'a> Worker<'a> {
     /// only a part of its bandwidth, and nothing to those who do not ask: the streams must be asked for side by side,
     /// and all the time.
     pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
+        let together = || self.plan.inputs.iter().filter(|input| input.together);
+        // One loop over many streams keeps memory busy by itself; to ask for more would only hold it up.
+        if self.plan.steps.len() == 1 && together().count() > 2 {
+            return;
+        }
         let rank = self.plan.space.rank();
         let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
-        for input in self.plan.inputs.iter().filter(|input| input.together) {
+        for input in together() {
             self.ahead.push(address(input, start, rank), n * input.size);
         }
     }
@@ -414,9 +428,10 @@ impl<'a> Worker<'a> {
     /// The values that the step reads stand at `at`, and its result has room for `n` elements.
     unsafe fn step(&mut self, step: Bound, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK], n: usize) {
         match step {
-            Bound::Loop { run, dst, args, scalar, all } => {
+            Bound::Loop { run, dst, more, args, scalar, all } => {
                 let mut call = Call {
                     dst: self.at[dst],
+                    more: more.map_or([std::ptr::null_mut(); MORE], |more| more.map(|value| self.at[value])),
                     args: args.map(|arg| self.at[arg].cast_const()),
                     scalar,
                     n: if all { LANES } else { n },
