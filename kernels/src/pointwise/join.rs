@@ -4,7 +4,7 @@ use super::compile::{Code, Op, Source, Step, ValueId};
 use super::loops::MOST_ARGS;
 use super::pairs::Pair;
 use crate::DType;
-use crate::program::Binary;
+use crate::program::{Binary, Unary};
 
 /// A phrase found: what it computes, of what, and the steps that become part of it.
 struct Found {
@@ -34,7 +34,7 @@ impl Code {
         let all = self.steps.iter().flat_map(Step::operands).chain(&self.outputs);
         all.for_each(|&value| uses[value] += 1);
         let mut joined = vec![false; self.steps.len()];
-        for find in [Code::pair, Code::phrase, Code::longer] {
+        for find in [Code::pair, Code::phrase, Code::longer, Code::gelu] {
             for at in (0..self.steps.len()).filter(|&at| !joined[at]).collect::<Vec<_>>() {
                 if let Some(Found { phrase, args, from }) = find(self, at, &uses) {
                     self.steps[at] = self.steps[at].with(phrase, &args);
@@ -75,6 +75,7 @@ impl Code {
             let pair = match second.op {
                 Op::Binary(s) => Pair::of(f, s, side == 0)?,
                 Op::Select if f == Binary::Lt && side == 0 => Pair::Less,
+                Op::Unary(Unary::Exp) if f == Binary::Sub && side == 0 => Pair::ExpSub,
                 _ => return None,
             };
             let rest = second.operands().iter().enumerate().filter(|&(k, _)| k != side).map(|(_, &arg)| arg);
@@ -126,6 +127,20 @@ impl Code {
         })
     }
 
+    /// The phrase that begins with the error function of a product.
+    fn gelu(&self, at: usize, uses: &[usize]) -> Option<Found> {
+        let step = &self.steps[at];
+        let erf =
+            matches!(step.op, Op::Pair(Pair::AddMulMul)).then(|| self.only_for(step.args[0], uses))??;
+        let product = self.only_for(self.steps[erf].args[0], uses)?;
+        let [Op::Unary(Unary::Erf), Op::Binary(Binary::Mul)] = [erf, product].map(|from| self.steps[from].op)
+        else {
+            return None;
+        };
+        let args = [self.steps[product].operands(), &step.operands()[1..]].concat();
+        Some(Found { phrase: Pair::ErfMul, args, from: vec![erf, product] })
+    }
+
     /// `a - b c / (sqrt(d) e + f)`, the difference being this step.
     fn sub_ratio(&self, step: &Step, uses: &[usize]) -> Option<Found> {
         let ratio = self.only_for(step.args[1], uses)?;
@@ -134,8 +149,7 @@ impl Code {
         let [root, e, f, ..] = self.steps[sum].args;
         let sqrt = self.only_for(root, uses)?;
         let ops = [ratio, sum, sqrt].map(|from| self.steps[from].op);
-        let [Op::Pair(Pair::MulDiv), Op::Pair(Pair::MulAdd), Op::Unary(crate::program::Unary::Sqrt)] = ops
-        else {
+        let [Op::Pair(Pair::MulDiv), Op::Pair(Pair::MulAdd), Op::Unary(Unary::Sqrt)] = ops else {
             return None;
         };
         let args = vec![step.args[0], b, c, self.steps[sqrt].args[0], e, f];

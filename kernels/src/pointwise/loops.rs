@@ -15,6 +15,7 @@ use crate::math::Avx2;
 use crate::math::Avx512;
 use crate::math::{Arch, Portable};
 use crate::simd::{Level, prefetch};
+use std::hint::select_unpredictable;
 
 /// Elements between two turns of memory.
 pub(super) const CHUNK: usize = 128;
@@ -183,7 +184,8 @@ impl<T: Copy> Body for Choice<T> {
         // SAFETY: as above.
         let [a, b] = [1, 2].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
         for i in 0..LANES {
-            to[i] = if c[i] != 0 { a[i] } else { b[i] };
+            // A plain `if` would become a branch around the load of each element.
+            to[i] = select_unpredictable(c[i] != 0, a[i], b[i]);
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use super::loops::{Body, LANES, Loop, MOST_ARGS, at_level, sizes};
 use super::moments::Moments;
-use crate::math::Arch;
+use crate::math::{self, Arch};
 use crate::program::Binary;
 use crate::simd::Level;
+use std::hint::select_unpredictable;
 
 /// The pairs and phrases: what each computes of its operands, in the order in which it has them.
 macro_rules! pairs {
@@ -76,10 +77,14 @@ pairs! {
     SubRatio |a 0, b 1, c 2, d 3, e 4, f 5| a - b * c / (d.sqrt() * e + f);
     /// `(a + b) c d`.
     AddMulMul |a 0, b 1, c 2, d 3| (a + b) * c * d;
+    /// `(erf(a b) + c) d e`.
+    ErfMul |a 0, b 1, c 2, d 3, e 4| (math::erf::<A, f32>(a * b) + c) * d * e;
+    /// `exp(a - b)`.
+    ExpSub |a 0, b 1| math::exp::<A, f32>(a - b);
     /// `c` where `a < b`, else `d`.
-    Less |a 0, b 1, c 2, d 3| if a < b { c } else { d };
+    Less |a 0, b 1, c 2, d 3| select_unpredictable(a < b, c, d);
     /// `c` where `a < b`, else `d e`.
-    LessMul |a 0, b 1, c 2, d 3, e 4| if a < b { c } else { d * e };
+    LessMul |a 0, b 1, c 2, d 3, e 4| select_unpredictable(a < b, c, d * e);
 }
 
 impl Pair {
