@@ -62,7 +62,7 @@ macro_rules! number {
 macro_rules! float {
     ($t:ty) => {
         number!($t, |x, y| -x, <$t>::abs(x),
-            if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else if x.is_nan() { x } else { 0.0 },
+            if x.abs() > 0.0 { (1.0 as $t).copysign(x) } else { x + 0.0 },
             if x <= 0.0 { 0.0 } else { x },
             x + y, x - y, x * y, x / y,
             if (x > y) | x.is_nan() { x } else { y },

@@ -390,6 +390,11 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Whether the program has anything to compute.
+    pub(crate) fn computes(&self) -> bool {
+        self.plan.loops > 0
+    }
+
     /// Says that a box of about the lengths `size` at `start` comes after the next one evaluated, during which its
     /// inputs are fetched into the cache.
     ///
