@@ -60,11 +60,7 @@ pub(super) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: u
         // SAFETY: head, whole lines and tail are the `bytes` of the caller's promise; lines start at multiples of 64.
         unsafe {
             std::ptr::copy_nonoverlapping(src, dst, head);
-            match level {
-                #[cfg(feature = "avx512")]
-                Level::Avx512 => stream_lines_512(dst.add(head), src.add(head), lines),
-                _ => stream_lines(dst.add(head), src.add(head), lines),
-            }
+            self::lines(level, dst.add(head), src.add(head), lines);
             std::ptr::copy_nonoverlapping(src.add(done), dst.add(done), bytes - done);
         }
     }
@@ -76,12 +72,27 @@ pub(super) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: u
     }
 }
 
+/// Copies whole cache lines past the caches, as [`stream`] does.
+///
+/// # Safety
+/// As [`stream`], for `lines` of 64 bytes; `dst` is a multiple of 64.
+pub(super) unsafe fn lines(level: Level, dst: *mut u8, src: *const u8, lines: usize) {
+    // SAFETY: the caller's promise; a level is one that the machine has.
+    unsafe {
+        match level {
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Level::Avx512 => stream_lines_512(dst, src, lines),
+            _ => stream_lines(dst, src, lines),
+        }
+    }
+}
+
 /// Copies whole cache lines past the caches.
 ///
 /// # Safety
 /// As [`stream`], for `lines` of 64 bytes; `dst` is a multiple of 64.
 #[cfg(target_arch = "x86_64")]
-pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
+unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
     for part in 0..4 * lines {
         // SAFETY: the caller's promise.
@@ -99,7 +110,7 @@ pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
 /// # Safety
 /// As [`stream`], for `lines` of 64 bytes.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
+unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
     // SAFETY: the caller's promise.
     unsafe { std::ptr::copy_nonoverlapping(src, dst, 64 * lines) }
 }
@@ -110,7 +121,7 @@ pub(super) unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
 /// As [`stream_lines`]; the machine has AVX-512.
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn stream_lines_512(dst: *mut u8, src: *const u8, lines: usize) {
+unsafe fn stream_lines_512(dst: *mut u8, src: *const u8, lines: usize) {
     use std::arch::x86_64::{__m512i, _mm512_loadu_si512, _mm512_stream_si512};
     for line in 0..lines {
         // SAFETY: the caller's promise.

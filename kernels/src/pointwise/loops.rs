@@ -8,7 +8,7 @@
 //! Between two chunks memory has its turn: lines that a later tile will read are asked for, and a result that goes past
 //! the caches is sent off. Done tile by tile instead, arithmetic and memory wait for each other.
 
-use super::copy;
+use super::{copy, moments};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Avx2;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
@@ -46,6 +46,7 @@ pub(super) struct Call<'a> {
     /// Whether the result goes past the caches; `dst` is then a multiple of [`LINE`].
     pub stream: bool,
     pub ahead: &'a mut Ahead,
+    pub level: Level,
 }
 
 /// Memory to be fetched into the cache while loops run.
@@ -91,34 +92,36 @@ impl Ahead {
     }
 }
 
+/// The part of a loop that is compiled for its types and function: so many blocks, one after the other, the addresses of
+/// operands moving by `steps` bytes from one to the next.
+type Blocks =
+    unsafe fn(to: *mut u8, from: &[*const u8; MOST_ARGS], steps: &[usize; MOST_ARGS], blocks: usize);
+
 /// A compiled loop: `dst[i] = f(args[0][i], args[1][i], …)` for `i < n`, on the types it was chosen for.
-pub(crate) type Loop = unsafe fn(&mut Call);
+#[derive(Clone, Copy)]
+pub(crate) enum Loop {
+    /// Chunk by chunk; bytes of an element of each operand (0 for those that there are not) and of the result.
+    Chunks { blocks: Blocks, sizes: [u8; MOST_ARGS], out: usize },
+    /// In its own way.
+    Whole(unsafe fn(&mut Call)),
+}
 
 /// What a loop does with a block, where it has one result.
 pub(super) trait Body {
     type Out: Copy;
     /// Bytes of one element of each operand; 0 for those that there are not.
-    const SIZES: [usize; MOST_ARGS];
+    const SIZES: [u8; MOST_ARGS];
 
     /// # Safety
     /// The operands have [`LANES`] elements each, and do not overlap the result.
     unsafe fn block<A: Arch>(to: &mut [Self::Out; LANES], from: [*const u8; MOST_ARGS]);
 }
 
-/// A whole loop.
-pub(super) trait Run {
-    /// `stream` copies so many lines past the caches.
-    ///
-    /// # Safety
-    /// As [`Call`] says, for operands of the types of the loop.
-    unsafe fn run<A: Arch>(call: &mut Call, stream: impl Fn(*mut u8, *const u8, usize));
-}
-
 /// The sizes of these operands, and none of others.
-pub(super) const fn sizes(of: &[usize]) -> [usize; MOST_ARGS] {
+pub(super) const fn sizes(of: &[usize]) -> [u8; MOST_ARGS] {
     let (mut sizes, mut k) = ([0; MOST_ARGS], 0);
     while k < of.len() {
-        sizes[k] = of[k];
+        sizes[k] = of[k] as u8;
         k += 1;
     }
     sizes
@@ -145,7 +148,7 @@ struct Choice<T>(std::marker::PhantomData<T>);
 
 impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
     type Out = F::Out;
-    const SIZES: [usize; MOST_ARGS] = sizes(&[size_of::<T>()]);
+    const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<T>()]);
 
     #[inline(always)]
     unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
@@ -160,7 +163,7 @@ impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
 
 impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
     type Out = F::Out;
-    const SIZES: [usize; MOST_ARGS] = sizes(&[size_of::<T>(); 2]);
+    const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<T>(); 2]);
 
     #[inline(always)]
     unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
@@ -175,7 +178,7 @@ impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
 /// Operands: condition, then, else.
 impl<T: Copy> Body for Choice<T> {
     type Out = T;
-    const SIZES: [usize; MOST_ARGS] = sizes(&[1, size_of::<T>(), size_of::<T>()]);
+    const SIZES: [u8; MOST_ARGS] = sizes(&[1, size_of::<T>(), size_of::<T>()]);
 
     #[inline(always)]
     unsafe fn block<A: Arch>(to: &mut [T; LANES], from: [*const u8; MOST_ARGS]) {
@@ -203,52 +206,65 @@ impl<const N: usize> Room<N> {
     }
 }
 
-/// Chunk by chunk, block by block.
-impl<B: Body> Run for B {
-    #[inline(always)]
-    unsafe fn run<A: Arch>(call: &mut Call, stream: impl Fn(*mut u8, *const u8, usize)) {
-        let mut apart = Room::<CHUNK>::NEW;
-        let apart = apart.at();
-        let size = size_of::<B::Out>();
-        let (mut place, mut from) = (call.dst, call.args);
-        // What one block adds to an address.
-        let steps: [usize; MOST_ARGS] =
-            std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * B::SIZES[k] });
-        let in_place = (0..MOST_ARGS).any(|k| B::SIZES[k] > 0 && from[k] == place.cast_const());
-        let mut padded = [const { Room::<LANES>::NEW }; MOST_ARGS];
-        let mut left = call.n;
-        // Where memory asks for no turn, there is one chunk.
-        let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
-        while left > 0 {
-            call.ahead.fetch();
-            let streams = call.stream && left >= CHUNK;
-            let mut to = if in_place || streams { apart } else { place };
-            let mut len = chunk.min(left) / LANES * LANES;
-            if len == 0 {
-                // Fewer than a block are left.
-                (len, to) = (left, apart);
-                for k in (0..MOST_ARGS).filter(|&k| steps[k] > 0) {
-                    // SAFETY: the operand has `left` more elements, and there is room for a block.
-                    from[k] = unsafe { pad(padded[k].at(), from[k], B::SIZES[k], left) };
-                }
+impl Loop {
+    /// Runs the loop.
+    ///
+    /// # Safety
+    /// As [`Call`] says, for operands of the types of the loop.
+    pub(super) unsafe fn run(self, call: &mut Call) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Loop::Chunks { blocks, sizes, out } => chunks(call, blocks, sizes.map(usize::from), out),
+                Loop::Whole(run) => run(call),
             }
-            for block in 0..len.div_ceil(LANES) {
-                // SAFETY: the operands have as many elements; where the place of the result may be that of an operand,
-                // the result is kept apart.
-                unsafe { B::block::<A>(&mut *to.wrapping_add(block * LANES * size).cast(), from) };
-                for k in 0..MOST_ARGS {
-                    from[k] = from[k].wrapping_add(steps[k]);
-                }
-            }
-            if streams {
-                stream(place, to, CHUNK * size / LINE);
-            } else if to == apart {
-                // SAFETY: the result has room for these elements.
-                unsafe { std::ptr::copy_nonoverlapping(to, place, len * size) };
-            }
-            place = place.wrapping_add(len * size);
-            left -= len;
         }
+    }
+}
+
+/// A loop, chunk by chunk.
+///
+/// # Safety
+/// As [`Loop::run`].
+unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], size: usize) {
+    let (mut apart, mut padded) = (Room::<CHUNK>::NEW, [const { Room::<LANES>::NEW }; MOST_ARGS]);
+    let apart = apart.at();
+    let arity = sizes.iter().position(|&size| size == 0).unwrap_or(MOST_ARGS);
+    // What one block adds to an address.
+    let steps: [usize; MOST_ARGS] =
+        std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * sizes[k] });
+    let (mut place, mut from) = (call.dst, call.args);
+    let in_place = from[..arity].contains(&place.cast_const());
+    let mut left = call.n;
+    // Where memory asks for no turn, there is one chunk.
+    let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
+    while left > 0 {
+        call.ahead.fetch();
+        let streams = call.stream && left >= CHUNK;
+        let mut to = if in_place || streams { apart } else { place };
+        let mut len = chunk.min(left) / LANES * LANES;
+        if len == 0 {
+            // Fewer than a block are left.
+            (len, to) = (left, apart);
+            for k in (0..arity).filter(|&k| steps[k] > 0) {
+                // SAFETY: the operand has `left` more elements, and there is room for a block.
+                from[k] = unsafe { pad(padded[k].at(), from[k], sizes[k], left) };
+            }
+        }
+        let count = len.div_ceil(LANES);
+        // SAFETY: the operands have as many elements; where the place of the result may be that of an operand, the
+        // result is kept apart, and its place has room for `len`. What is streamed are whole lines, from one on.
+        unsafe {
+            blocks(to, &from, &steps, count);
+            if streams {
+                copy::lines(call.level, place, to, CHUNK * size / LINE);
+            } else if to == apart {
+                std::ptr::copy_nonoverlapping(to, place, len * size);
+            }
+        }
+        (0..arity).for_each(|k| from[k] = from[k].wrapping_add(count * steps[k]));
+        place = place.wrapping_add(len * size);
+        left -= len;
     }
 }
 
@@ -269,41 +285,73 @@ unsafe fn pad(to: *mut u8, from: *const u8, size: usize, left: usize) -> *const 
 }
 
 macro_rules! level {
-    ($module:ident, $arch:ty, $stream:ident $(, $features:literal)?) => {
+    ($module:ident, $arch:ty $(, $features:literal)?) => {
         /// The loops of one level.
         pub(super) mod $module {
             use super::*;
 
             /// # Safety
-            /// As [`Call`]; the machine has the level's features.
+            /// As [`Loop::run`]; the machine has the level's features.
             $(#[target_feature(enable = $features)])?
-            pub unsafe fn run<R: Run>(call: &mut Call) {
-                // SAFETY: a chunk is whole lines, and what is streamed starts at one.
-                let stream = |to, from, lines| unsafe { copy::$stream(to, from, lines) };
+            unsafe fn blocks<B: Body>(
+                to: *mut u8,
+                from: &[*const u8; MOST_ARGS],
+                steps: &[usize; MOST_ARGS],
+                blocks: usize,
+            ) {
+                let (mut to, mut from) = (to.cast::<[B::Out; LANES]>(), *from);
+                for _ in 0..blocks {
+                    // SAFETY: the caller's promise.
+                    unsafe { B::block::<$arch>(&mut *to, from) };
+                    to = to.wrapping_add(1);
+                    (0..MOST_ARGS).for_each(|k| from[k] = from[k].wrapping_add(steps[k]));
+                }
+            }
+
+            pub fn chunks<B: Body>() -> Loop {
+                Loop::Chunks { blocks: blocks::<B>, sizes: B::SIZES, out: size_of::<B::Out>() }
+            }
+
+            /// # Safety
+            /// As [`Loop::run`]; the machine has the level's features.
+            $(#[target_feature(enable = $features)])?
+            pub unsafe fn moments(call: &mut Call) {
                 // SAFETY: the caller's promise.
-                unsafe { R::run::<$arch>(call, stream) }
+                unsafe { moments::run(call) }
             }
         }
     };
 }
 
-level!(portable, Portable, stream_lines);
+level!(portable, Portable);
 #[cfg(target_arch = "x86_64")]
-level!(avx2, Avx2, stream_lines, "avx2,fma");
+level!(avx2, Avx2, "avx2,fma");
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-level!(avx512, Avx512, stream_lines_512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+level!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
-/// A loop at a level.
-pub(super) fn at_level<R: Run>(level: Level) -> Loop {
-    match level {
-        Level::Portable => portable::run::<R>,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::run::<R>,
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        Level::Avx512 => avx512::run::<R>,
-        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-        _ => portable::run::<R>,
-    }
+/// What a level's module has under this name.
+macro_rules! at_level {
+    ($level:expr, $($path:tt)*) => {
+        match $level {
+            Level::Portable => portable::$($path)*,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::$($path)*,
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Level::Avx512 => avx512::$($path)*,
+            #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
+            _ => portable::$($path)*,
+        }
+    };
+}
+
+/// The loop of a body.
+pub(super) fn loop_of<B: Body>(level: Level) -> Loop {
+    at_level!(level, chunks::<B>())
+}
+
+/// [`moments`].
+pub(super) fn loop_moments(level: Level) -> Loop {
+    Loop::Whole(at_level!(level, moments))
 }
 
 /// Element types, and whether their loops are worth compiling for every level. Integers and bools are labels and
@@ -323,15 +371,15 @@ lanes!(f32: true, f64: true, i32: false, u32: false, u8: false);
 
 /// The loop of a function of one operand.
 pub(super) fn loop1<T: Lane, F: Fn1<T>>(level: Level) -> Loop {
-    if T::EVERY_LEVEL { at_level::<Of1<T, F>>(level) } else { portable::run::<Of1<T, F>> }
+    if T::EVERY_LEVEL { loop_of::<Of1<T, F>>(level) } else { portable::chunks::<Of1<T, F>>() }
 }
 
 /// The loop of a function of two operands.
 pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level) -> Loop {
-    if T::EVERY_LEVEL { at_level::<Of2<T, F>>(level) } else { portable::run::<Of2<T, F>> }
+    if T::EVERY_LEVEL { loop_of::<Of2<T, F>>(level) } else { portable::chunks::<Of2<T, F>>() }
 }
 
 /// The loop that selects, operands in the order condition, then, else.
 pub(super) fn loop_choose<T: Copy>(level: Level) -> Loop {
-    at_level::<Choice<T>>(level)
+    loop_of::<Choice<T>>(level)
 }

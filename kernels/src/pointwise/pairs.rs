@@ -4,8 +4,7 @@
 //! All are rounded, in the order of the program: a pair gives the bits of its instructions one by one. It only saves
 //! a store and a load of each element, which is most of what an instruction costs.
 
-use super::loops::{Body, LANES, Loop, MOST_ARGS, at_level, sizes};
-use super::moments::Moments;
+use super::loops::{Body, LANES, Loop, MOST_ARGS, loop_moments, loop_of, sizes};
 use crate::math::{self, Arch};
 use crate::program::Binary;
 use crate::simd::Level;
@@ -18,7 +17,7 @@ macro_rules! pairs {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Pair {
             $($(#[$doc])* $name,)*
-            /// [`Moments`].
+            /// [`moments`](super::moments).
             Moments,
         }
 
@@ -29,7 +28,7 @@ macro_rules! pairs {
                 pub(super) struct $name;
                 impl Body for $name {
                     type Out = f32;
-                    const SIZES: [usize; MOST_ARGS] = sizes(&[size_of::<f32>(); [$($k),*].len()]);
+                    const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<f32>(); [$($k),*].len()]);
 
                     #[inline(always)]
                     unsafe fn block<A: Arch>(to: &mut [f32; LANES], from: [*const u8; MOST_ARGS]) {
@@ -47,8 +46,8 @@ macro_rules! pairs {
         /// The loop of a pair.
         pub(super) fn pair_loop(pair: Pair, level: Level) -> Loop {
             match pair {
-                $(Pair::$name => at_level::<bodies::$name>(level),)*
-                Pair::Moments => at_level::<Moments>(level),
+                $(Pair::$name => loop_of::<bodies::$name>(level),)*
+                Pair::Moments => loop_moments(level),
             }
         }
     };

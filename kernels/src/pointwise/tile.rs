@@ -442,10 +442,11 @@ impl<'a> Worker<'a> {
                     n: if all { LANES } else { n },
                     stream: self.plan.streams[dst] && self.lines,
                     ahead: &mut self.ahead,
+                    level: self.plan.level,
                 };
                 // SAFETY: the caller's promise; the loop was chosen for these types, `place` keeps results and
                 // operands apart, and a scalar is a block.
-                unsafe { run(&mut call) }
+                unsafe { run.run(&mut call) }
             }
             Bound::Index { dst, dtype } => {
                 let at = self.at[dst];
