@@ -1,6 +1,6 @@
 //! What a step costs the host beside a device: building the expressions, finding the plan, recording and submitting.
 
-use gradus::{Device, Result};
+use gradus::{Device, Result, exec_stats};
 use std::time::{Duration, Instant};
 
 /// What one step costs, on average over many.
@@ -13,6 +13,10 @@ pub struct Host {
     pub busy: f64,
     /// Seconds that it waited for the device.
     pub waited: f64,
+    /// Seconds in which graphs were walked and their plans found.
+    pub planning: f64,
+    /// Seconds in which plans were recorded.
+    pub recording: f64,
     /// Command buffers submitted.
     pub submissions: f64,
     /// Kernels dispatched.
@@ -31,7 +35,7 @@ fn thread_time() -> Option<Duration> {
 }
 
 /// Steps before those that are measured.
-pub const WARM: u32 = 5;
+const WARM: u32 = 5;
 
 /// Runs `step` a few times, so that plans, pipelines and buffers are there, and then `steps` times; what those cost.
 ///
@@ -42,11 +46,13 @@ pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -
         step()?;
     }
     let stats = || device.stats().unwrap_or_default();
-    let (before, ran, start) = (stats(), thread_time(), Instant::now());
+    let (before, executed) = (stats(), exec_stats());
+    let (ran, start) = (thread_time(), Instant::now());
     for _ in 0..steps {
         step()?;
     }
     let (total, ran_now, after) = (start.elapsed(), thread_time(), stats());
+    let executed_now = exec_stats();
     let waited = after.waited - before.waited;
     let busy = match (ran, ran_now) {
         (Some(from), Some(to)) => to - from,
@@ -57,6 +63,8 @@ pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -
         step: each(total.as_secs_f64()),
         busy: each(busy.as_secs_f64()),
         waited: each(waited.as_secs_f64()),
+        planning: each((executed_now.planning - executed.planning).as_secs_f64()),
+        recording: each((executed_now.running - executed.running).as_secs_f64()),
         submissions: each((after.submissions - before.submissions) as f64),
         dispatches: each((after.dispatches - before.dispatches) as f64),
     })
