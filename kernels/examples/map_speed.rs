@@ -116,7 +116,7 @@ fn maps(wanted: &dyn Fn(&str) -> bool) {
     }
 }
 
-/// `0.5 x (1 + erf(x / sqrt(2)))`.
+/// `x (erf(x / sqrt(2)) + 1) 0.5`.
 fn gelu() -> Program {
     let code = vec![
         (Instr::Input(0), F),
@@ -126,8 +126,8 @@ fn gelu() -> Program {
         (Instr::Binary(Binary::Mul, 0, 2), F),
         (Instr::Unary(Unary::Erf, 4), F),
         (Instr::Binary(Binary::Add, 5, 3), F),
-        (Instr::Binary(Binary::Mul, 0, 1), F),
-        (Instr::Binary(Binary::Mul, 7, 6), F),
+        (Instr::Binary(Binary::Mul, 0, 6), F),
+        (Instr::Binary(Binary::Mul, 7, 1), F),
     ];
     Program { code, outputs: vec![8] }
 }

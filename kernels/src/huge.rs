@@ -5,27 +5,41 @@ use std::ptr::NonNull;
 /// Bytes of a huge page. Buffers of several start on one, so that the system can back them with them.
 pub const PAGE: usize = 2 << 20;
 
-/// Asks the system to back the whole huge pages of a buffer, which starts on one, with one each.
+/// Asks the system to back the whole huge pages of a buffer, which starts on one, with one each when they are first
+/// touched.
 ///
 /// # Safety
 /// The `bytes` bytes from `start` on are of one live allocation.
-#[cfg(target_os = "linux")]
 pub unsafe fn prefer(start: NonNull<u8>, bytes: usize) {
+    if bytes >= PAGE {
+        // SAFETY: handed on.
+        unsafe { advise(start, bytes & !(PAGE - 1), 14) }; // MADV_HUGEPAGE
+    }
+}
+
+/// Asks the system to back a huge page now with one, if parts of it are in small pages.
+///
+/// # Safety
+/// The [`PAGE`] bytes from `start` on are of one live allocation.
+pub unsafe fn collapse(start: NonNull<u8>) {
+    // SAFETY: handed on.
+    unsafe { advise(start, PAGE, 25) }; // MADV_COLLAPSE
+}
+
+/// Gives an advice that changes no content. A system that does not take it says so, and nothing is lost.
+///
+/// # Safety
+/// The `bytes` bytes from `start` on are whole pages of one live allocation.
+#[cfg(target_os = "linux")]
+unsafe fn advise(start: NonNull<u8>, bytes: usize, advice: std::ffi::c_int) {
     use std::ffi::{c_int, c_void};
     unsafe extern "C" {
         fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
     }
-    const MADV_HUGEPAGE: c_int = 14;
-    if bytes >= PAGE {
-        // SAFETY: the range is whole pages inside an allocation, and the advice changes no content. A system that
-        // does not take it says so, and nothing is lost.
-        unsafe { madvise(start.as_ptr().cast(), bytes & !(PAGE - 1), MADV_HUGEPAGE) };
-    }
+    // SAFETY: the caller vouches for the range.
+    unsafe { madvise(start.as_ptr().cast(), bytes, advice) };
 }
 
-/// Asks for nothing: other systems decide by themselves.
-///
-/// # Safety
-/// None is needed.
+/// Other systems decide by themselves.
 #[cfg(not(target_os = "linux"))]
-pub unsafe fn prefer(_: NonNull<u8>, _: usize) {}
+unsafe fn advise(_: NonNull<u8>, _: usize, _: std::ffi::c_int) {}

@@ -8,7 +8,7 @@ use buffers::{ALL, Buffer, Layout, Words, assert_close};
 use gradus_kernels::pointwise::{Kernel, Slice, SliceMut};
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
 use gradus_kernels::simd::{self, Level};
-use gradus_kernels::{DType, RawView, naive};
+use gradus_kernels::{DType, RawView, contiguous, naive};
 
 const TYPES: [DType; 5] = [DType::F32, DType::F64, DType::I32, DType::U32, DType::Bool];
 const FLOATS: [DType; 2] = [DType::F32, DType::F64];
@@ -334,6 +334,121 @@ fn pairs_of_operations() {
                         compare(&p, &[7, 5], &ins, Layout::Contiguous, &PARAMS, 0.0, 6);
                     }
                 }
+            }
+        }
+    });
+}
+
+/// Phrases of activations, whole and with some of their values needed elsewhere, too.
+#[test]
+fn phrases_of_activations() {
+    let t = DType::F32;
+    let b = DType::Bool;
+    use Binary::{Add, Lt, Mul, Sub};
+    let inputs = [(Instr::Input(0), t), (Instr::Input(1), t), (Instr::Param(0), t), (Instr::Param(1), t)];
+    let gelu = [
+        (Instr::Binary(Mul, 0, 2), t),
+        (Instr::Unary(Unary::Erf, 4), t),
+        (Instr::Binary(Add, 5, 3), t),
+        (Instr::Binary(Mul, 0, 6), t),
+        (Instr::Binary(Mul, 7, 2), t),
+    ];
+    let leaky = [
+        (Instr::Binary(Lt, 3, 0), b),
+        (Instr::Binary(Mul, 0, 2), t),
+        (Instr::Select(4, 1, 5), t),
+        (Instr::Select(4, 3, 1), t),
+    ];
+    let softmax = [(Instr::Binary(Sub, 0, 1), t), (Instr::Unary(Unary::Exp, 4), t)];
+    // The ratio is part of a difference, which is part of a product.
+    let step = [
+        (Instr::Unary(Unary::Sqrt, 1), t),
+        (Instr::Binary(Mul, 4, 2), t),
+        (Instr::Binary(Add, 5, 3), t),
+        (Instr::Binary(Mul, 0, 3), t),
+        (Instr::Binary(Binary::Div, 7, 6), t),
+        (Instr::Binary(Sub, 0, 8), t),
+        (Instr::Binary(Mul, 9, 1), t),
+    ];
+    let params = [0.7f64.to_bits(), 1.1f64.to_bits()];
+    let all: [(&[_], &[&[u16]]); 4] = [
+        (&gelu, &[&[8], &[8, 7], &[6, 8], &[5, 8], &[8, 4]]),
+        (&leaky, &[&[6], &[7], &[6, 7], &[6, 4], &[5, 6]]),
+        (&softmax, &[&[5], &[4, 5]]),
+        (&step, &[&[10], &[9, 10], &[8, 10]]),
+    ];
+    at_levels(|_| {
+        for (code, outs) in all {
+            let code = [&inputs[..], code].concat();
+            for outs in outs {
+                for shape in [&[3, 700][..], &[9]] {
+                    for ins in [[Layout::Contiguous; 2], [Layout::Contiguous, Layout::Single]] {
+                        bits_of_single_steps(&code, outs, shape, &ins, &params);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Asserts that these registers have the bits that they have where every register is an output, so that all instructions
+/// run one by one.
+fn bits_of_single_steps(
+    code: &[(Instr, DType)],
+    outs: &[u16],
+    shape: &[usize],
+    ins: &[Layout],
+    params: &[u64],
+) {
+    let mut words = Words(5);
+    let mut inputs: Vec<Buffer> =
+        ins.iter().map(|&layout| Buffer::random(DType::F32, shape, layout, &mut words)).collect();
+    let inputs: Vec<RawView> = inputs.iter_mut().map(|b| b.view()).collect();
+    let results = |outs: &[u16]| {
+        let p = program(code, outs);
+        let types = types(&p).1;
+        let mut got: Vec<Buffer> =
+            types.iter().map(|&t| Buffer::guarded(t, shape, Layout::Contiguous)).collect();
+        let views: Vec<RawView> = got.iter_mut().map(|b| b.view()).collect();
+        // SAFETY: the buffers were made for this shape.
+        unsafe { Kernel::new(&p).run(shape, &inputs, &views, params) };
+        got.iter().zip(types).map(|(buffer, t)| (buffer.elements(t), t)).collect::<Vec<_>>()
+    };
+    let every: Vec<u16> = (0..code.len() as u16).collect();
+    let want = results(&every);
+    for ((got, t), &out) in results(outs).into_iter().zip(outs) {
+        assert_close(&got, &want[out as usize].0, t, 0.0, &format!("register {out} of {outs:?}, {shape:?}"));
+    }
+}
+
+/// A result that goes past the caches, at all offsets from a cache line, has the bits of one that does not.
+#[test]
+fn streamed_results() {
+    let t = DType::F32;
+    let code =
+        [(Instr::Input(0), t), (Instr::Unary(Unary::Exp, 0), t), (Instr::Binary(Binary::Mul, 0, 1), t)];
+    let n = 3000;
+    let x: Vec<f32> = (0..n).map(|i| (i % 97) as f32 * 0.1 - 5.0).collect();
+    let view = |ptr: *const f32| RawView { ptr: ptr.cast_mut().cast(), strides: contiguous(&[n]) };
+    at_levels(|level| {
+        for outs in [&[1][..], &[2], &[1, 2]] {
+            let kernel = Kernel::new(&program(&code, outs));
+            let run = |offset: usize, stream: bool| {
+                let mut to = vec![vec![-1f32; n + 64]; outs.len()];
+                let starts: Vec<usize> = to.iter().map(|to| to.as_ptr().align_offset(64) + offset).collect();
+                let views: Vec<RawView> =
+                    to.iter_mut().zip(&starts).map(|(to, &start)| view(to[start..].as_ptr())).collect();
+                // SAFETY: there are n elements of each.
+                unsafe { kernel.run_part(&[n], &[0], &[n], &[view(x.as_ptr())], &views, &[], stream) };
+                let whole = to.iter().zip(starts).map(|(to, start)| {
+                    assert!(to[..start].iter().chain(&to[start + n..]).all(|&x| x == -1.0));
+                    to[start..start + n].iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+                });
+                whole.collect::<Vec<_>>()
+            };
+            let want = run(0, false);
+            for offset in [0, 1, 8, 15] {
+                assert_eq!(run(offset, true), want, "{outs:?} at {offset}, {level:?}");
             }
         }
     });

@@ -16,6 +16,7 @@ use crate::graph::{UPDATE, as_part};
 use crate::nn::{Param, take_assigned};
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
+use std::slice;
 
 /// What a rule is told about the step it is to write.
 #[derive(Clone, Copy, Debug)]
@@ -207,7 +208,8 @@ impl<R: Rule> Optimizer<R> {
         }
         let made: Vec<Vec<Tensor>> =
             values.iter().map(|p| names.iter().map(|_| p.zeros_like()).collect()).collect();
-        exec::eval_roots(&made.concat())?;
+        // One by one: evaluated together, equal zeros would share one buffer, which no update could take over.
+        made.iter().flatten().try_for_each(|slot| exec::eval_roots(slice::from_ref(slot)))?;
         self.slots = made.iter().map(|slots| slots.iter().map(Tensor::fresh).collect()).collect();
         Ok(())
     }

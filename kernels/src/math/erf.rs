@@ -7,6 +7,6 @@ use super::{Arch, Real, mul_add, polynomial};
 pub fn erf<A: Arch, T: Real>(x: T) -> T {
     let a = x.abs();
     let near = mul_add::<A, T>(a, polynomial::<A, T>(a * a, T::ERF), a);
-    let far = T::of(1.0) - a.erfc_tail::<A>();
+    let far = a.erf_far::<A>();
     if a < T::of(1.0) { near } else { far }.copysign(x)
 }

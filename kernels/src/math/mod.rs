@@ -102,8 +102,8 @@ pub trait Real:
     fn exp2_integer(self) -> Self;
     /// `(k, m)` with `self = 2^k m`, `sqrt(1/2) <= m < sqrt(2)`, for a positive finite number, subnormals included.
     fn split(self) -> (Self, Self);
-    /// `1 - erf(x)` as a positive number for `1 <= x`.
-    fn erfc_tail<A: Arch>(self) -> Self;
+    /// `erf(x)` for `1 <= x`.
+    fn erf_far<A: Arch>(self) -> Self;
     /// `log(1 + x)` for `0 <= x <= 1`.
     fn log1p_fraction<A: Arch>(self) -> Self;
 }
@@ -181,22 +181,29 @@ impl Real for f32 {
     ];
     bits!(f32, 23, 127);
 
-    /// `exp(-q)` with the polynomial `q = -log(1 - erf(x))` on 1 to 4; above, f32 erf is 1.
+    /// `1 - 2^q` with the polynomial `q = log2(1 - erf(x))` on 1 to 4; above, f32 erf is 1. The powers of two have a
+    /// polynomial of their own: small as they are, they need not be as precise as [`exp`].
     #[inline(always)]
-    fn erfc_tail<A: Arch>(self) -> f32 {
-        const Q: [f32; 9] = [
-            -3.2013805e-4,
-            1.1302334,
-            6.3182605e-1,
-            1.10080083e-1,
-            -2.6421136e-2,
-            4.759596e-3,
-            -5.9680563e-4,
-            4.605804e-5,
-            -1.6371514e-6,
+    fn erf_far<A: Arch>(self) -> f32 {
+        const Q: [f32; 7] = [
+            -8.200008e-4,
+            -1.624_677_5,
+            -9.229_905_6e-1,
+            -1.466_531_9e-1,
+            3.04687e-2,
+            -3.984_805_7e-3,
+            2.406_827_6e-4,
         ];
+        // 2^r for |r| <= 1/2.
+        const EXP2: [f32; 6] =
+            [1.0, 6.931_472_4e-1, 2.402_223_5e-1, 5.550_308_5e-2, 9.671_875e-3, 1.340_725_8e-3];
+        // As in `exp2_integer`, the bits of the sum are 2^n but for a shift.
+        const MAGIC: f32 = f32::MAGIC + 127.0;
         let x = if self > 4.0 { 4.0 } else { self };
-        exp::<A, f32>(-polynomial::<A, f32>(x, &Q))
+        let q = polynomial::<A, f32>(x, &Q);
+        let n = q + MAGIC;
+        let power = f32::from_bits(n.to_bits() << 23);
+        mul_add::<A, f32>(-polynomial::<A, f32>(q - (n - MAGIC), &EXP2), power, 1.0)
     }
 
     /// `log(1 + f) + log c` with `1 + x = (1 + f) c`, where c is 1 or 1.5, and a polynomial for `(log(1 + f) - f) / f^2` on
@@ -282,9 +289,10 @@ impl Real for f64 {
     ];
     bits!(f64, 52, 1023);
 
-    /// `exp(-x^2)` times a polynomial for the scaled complement, in `(x - 4) / (x + 4)`, on 1 to 6; above, f64 erf is 1.
+    /// One minus `exp(-x^2)` times a polynomial for the scaled complement, in `(x - 4) / (x + 4)`, on 1 to 6; above, f64
+    /// erf is 1.
     #[inline(always)]
-    fn erfc_tail<A: Arch>(self) -> f64 {
+    fn erf_far<A: Arch>(self) -> f64 {
         const SCALED: [f64; 16] = [
             1.3699945762506138e-1,
             -2.590680487601718e-1,
@@ -304,7 +312,7 @@ impl Real for f64 {
             7.423164251116965e-7,
         ];
         let x = if self > 6.0 { 6.0 } else { self };
-        exp::<A, f64>(-(x * x)) * polynomial::<A, f64>((x - 4.0) / (x + 4.0), &SCALED)
+        1.0 - exp::<A, f64>(-(x * x)) * polynomial::<A, f64>((x - 4.0) / (x + 4.0), &SCALED)
     }
 
     #[inline(always)]

@@ -1,7 +1,8 @@
 //! From a program to the steps that one tile goes through.
 
 use super::check;
-use super::pairs::{MOST_ARGS, Pair};
+use super::loops::{MORE, MOST_ARGS};
+use super::pairs::Pair;
 use crate::DType;
 use crate::program::{Binary, Instr, Program, Random, Unary};
 
@@ -46,14 +47,14 @@ pub(super) struct Step {
     /// How many of `args` there are.
     pub arity: usize,
     pub dst: ValueId,
+    /// What a step of several results gives besides `dst`.
+    pub more: Option<[ValueId; MORE]>,
 }
 
 impl Step {
-    /// These instructions in place of the step's, with the same result.
-    fn with(self, pair: Pair, operands: &[ValueId]) -> Step {
-        let mut args = [0; MOST_ARGS];
-        args[..operands.len()].copy_from_slice(operands);
-        Step { op: Op::Pair(pair), args, arity: operands.len(), ..self }
+    /// All results.
+    pub(super) fn results(&self) -> impl Iterator<Item = ValueId> {
+        std::iter::once(self.dst).chain(self.more.into_iter().flatten())
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) struct Code {
 }
 
 /// Bytes of one slot.
-pub(super) const SLOT_BYTES: usize = 4096;
+pub(super) const SLOT_BYTES: usize = 8192;
 /// A tile is so small that its registers and operands fit the first-level cache.
 const CACHE_BYTES: usize = 40 << 10;
 
@@ -114,12 +115,12 @@ impl Code {
             }
         }
         code.outputs = program.outputs.iter().map(|&reg| value_of[reg as usize]).collect();
-        code.join_pairs();
+        code.join();
         code.find_last_uses();
         code.place();
         let widest = code.values.iter().map(|v| v.dtype.size().max(4)).max().unwrap_or(4);
         let arrays = code.slots + code.outputs.len();
-        let bytes = (CACHE_BYTES / arrays.max(1)).clamp(SLOT_BYTES / 4, SLOT_BYTES);
+        let bytes = (CACHE_BYTES / arrays.max(1)).clamp(SLOT_BYTES / 8, SLOT_BYTES);
         code.tile = (bytes / widest).next_multiple_of(64);
         code
     }
@@ -174,7 +175,7 @@ impl Code {
         self.weight += cost;
         let source = Source::Step(self.steps.len());
         self.values.push(Value { dtype, source, last_use: 0, slot: 0 });
-        self.steps.push(Step { op, operand, args: ids, arity: args.len(), dst });
+        self.steps.push(Step { op, operand, args: ids, arity: args.len(), dst, more: None });
         dst
     }
 
@@ -186,95 +187,9 @@ impl Code {
         })
     }
 
-    /// Makes one step of two where the only use of a product, sum or difference is another operation on it, and one of
-    /// such steps where they make up a longer phrase.
-    fn join_pairs(&mut self) {
-        let mut uses = vec![0usize; self.values.len()];
-        let all = self.steps.iter().flat_map(|step| &step.args[..step.arity]).chain(&self.outputs);
-        all.for_each(|&value| uses[value] += 1);
-        let mut joined = vec![false; self.steps.len()];
-        for at in 0..self.steps.len() {
-            let step = self.steps[at];
-            let found = [0, 1].into_iter().find_map(|side| {
-                let from = self.only_for(step.args[side], &uses)?;
-                self.pair(from, at, side).map(|pair| (from, side, pair))
-            });
-            if let Some((from, side, pair)) = found {
-                let [a, b, ..] = self.steps[from].args;
-                self.steps[at] = step.with(pair, &[a, b, step.args[1 - side]]);
-                joined[from] = true;
-            }
-        }
-        for at in 0..self.steps.len() {
-            if let Some((phrase, args, from)) = self.phrase(at, &uses) {
-                self.steps[at] = self.steps[at].with(phrase, &args);
-                from.into_iter().for_each(|from| joined[from] = true);
-            }
-        }
-        let mut joined = joined.into_iter();
-        self.steps.retain(|_| joined.next() == Some(false));
-        for (at, step) in self.steps.iter().enumerate() {
-            self.values[step.dst].source = Source::Step(at);
-        }
-    }
-
-    /// The step that computes a value, if that has one use only.
-    fn only_for(&self, value: ValueId, uses: &[usize]) -> Option<usize> {
-        match self.values[value].source {
-            Source::Step(from) if uses[value] == 1 => Some(from),
-            _ => None,
-        }
-    }
-
-    /// The phrase that ends with step `at`, its operands, and the steps that are part of it.
-    fn phrase(&self, at: usize, uses: &[usize]) -> Option<(Pair, Vec<ValueId>, Vec<usize>)> {
-        let step = &self.steps[at];
-        match step.op {
-            Op::Pair(Pair::MulAdd) => {
-                let from = self.only_for(step.args[2], uses)?;
-                let added = &self.steps[from];
-                let phrase = match added.op {
-                    Op::Binary(Binary::Mul) if self.varies(added) => Pair::Blend,
-                    Op::Pair(Pair::MulMul) => Pair::BlendProduct,
-                    _ => return None,
-                };
-                let args = [&step.args[..2], &added.args[..added.arity]].concat();
-                Some((phrase, args, vec![from]))
-            }
-            Op::Binary(Binary::Sub) if step.operand == DType::F32 => {
-                let ratio = self.only_for(step.args[1], uses)?;
-                let [b, c, below, ..] = self.steps[ratio].args;
-                let sum = self.only_for(below, uses)?;
-                let [root, e, f, ..] = self.steps[sum].args;
-                let sqrt = self.only_for(root, uses)?;
-                let ops = [ratio, sum, sqrt].map(|from| self.steps[from].op);
-                let [Op::Pair(Pair::MulDiv), Op::Pair(Pair::MulAdd), Op::Unary(Unary::Sqrt)] = ops else {
-                    return None;
-                };
-                let args = vec![step.args[0], b, c, self.steps[sqrt].args[0], e, f];
-                Some((Pair::SubRatio, args, vec![ratio, sum, sqrt]))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a step depends on more than parameters: what does not is computed once, not for each element.
-    fn varies(&self, step: &Step) -> bool {
-        let is_param = |&value: &ValueId| matches!(self.values[value].source, Source::Param(_));
-        !step.args[..step.arity].iter().all(is_param)
-    }
-
-    /// The pair of steps `from` and `at`, which reads the result of the first on this side.
-    fn pair(&self, from: usize, at: usize, side: usize) -> Option<Pair> {
-        let [first, second] = [from, at].map(|step| &self.steps[step]);
-        let (Op::Binary(f), Op::Binary(s)) = (first.op, second.op) else { return None };
-        let floats = first.operand == DType::F32 && second.operand == DType::F32;
-        Pair::of(f, s, side == 0).filter(|_| floats && self.varies(first))
-    }
-
     fn find_last_uses(&mut self) {
         for (at, step) in self.steps.iter().enumerate() {
-            self.values[step.dst].last_use = at;
+            step.results().for_each(|value| self.values[value].last_use = at);
             for &arg in &step.args[..step.arity] {
                 self.values[arg].last_use = at;
             }
@@ -299,16 +214,15 @@ impl Code {
             value.slot = self.slots;
             self.slots += 1;
         }
-        for at in 0..self.steps.len() {
-            let slots = &mut self.slots;
-            let slot = free.pop().unwrap_or_else(|| {
-                *slots += 1;
-                *slots - 1
-            });
-            let value = &mut self.values[self.steps[at].dst];
-            value.slot = slot;
-            if value.last_use < self.steps.len() {
-                expiring[value.last_use].push(slot);
+        for (at, step) in self.steps.iter().enumerate() {
+            for result in step.results() {
+                let slot = free.pop().unwrap_or(self.slots);
+                self.slots = self.slots.max(slot + 1);
+                let value = &mut self.values[result];
+                value.slot = slot;
+                if value.last_use < self.steps.len() {
+                    expiring[value.last_use].push(slot);
+                }
             }
             free.append(&mut expiring[at]);
         }

@@ -60,11 +60,7 @@ pub(super) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: u
         // SAFETY: head, whole lines and tail are the `bytes` of the caller's promise; lines start at multiples of 64.
         unsafe {
             std::ptr::copy_nonoverlapping(src, dst, head);
-            match level {
-                #[cfg(feature = "avx512")]
-                Level::Avx512 => stream_lines_512(dst.add(head), src.add(head), lines),
-                _ => stream_lines(dst.add(head), src.add(head), lines),
-            }
+            self::lines(level, dst.add(head), src.add(head), lines);
             std::ptr::copy_nonoverlapping(src.add(done), dst.add(done), bytes - done);
         }
     }
@@ -73,6 +69,21 @@ pub(super) unsafe fn stream(level: Level, dst: *mut u8, src: *const u8, bytes: u
     unsafe {
         let _ = level;
         std::ptr::copy_nonoverlapping(src, dst, bytes)
+    }
+}
+
+/// Copies whole cache lines past the caches, as [`stream`] does.
+///
+/// # Safety
+/// As [`stream`], for `lines` of 64 bytes; `dst` is a multiple of 64.
+pub(super) unsafe fn lines(level: Level, dst: *mut u8, src: *const u8, lines: usize) {
+    // SAFETY: the caller's promise; a level is one that the machine has.
+    unsafe {
+        match level {
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+            Level::Avx512 => stream_lines_512(dst, src, lines),
+            _ => stream_lines(dst, src, lines),
+        }
     }
 }
 
@@ -92,6 +103,16 @@ unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
             );
         }
     }
+}
+
+/// Copies whole lines; there is no way past the caches.
+///
+/// # Safety
+/// As [`stream`], for `lines` of 64 bytes.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn stream_lines(dst: *mut u8, src: *const u8, lines: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(src, dst, 64 * lines) }
 }
 
 /// [`stream_lines`], a line at a time.

@@ -1,20 +1,131 @@
 //! The inner loop of every instruction, compiled once per instruction-set level.
 //!
-//! Each loop is a plain `for` over a function of one element; what makes it fast is that the whole is compiled inside
-//! a function with the level's `#[target_feature]`, where the compiler turns it into full-width vector code. No
-//! multiply and add of two instructions ever meet in one loop, so none can be contracted.
+//! A loop goes through its operands in blocks of [`LANES`] elements. A block is a plain `for` over a function of one
+//! element; what makes it fast is that the whole is compiled inside a function with the level's
+//! `#[target_feature]`, where the compiler turns it into full-width vector code. No multiply and add of two
+//! instructions are ever contracted.
+//!
+//! Between two chunks memory has its turn: lines that a later tile will read are asked for, and a result that goes past
+//! the caches is sent off. Done tile by tile instead, arithmetic and memory wait for each other.
 
+use super::{copy, moments};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Avx2;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 use crate::math::Avx512;
 use crate::math::{Arch, Portable};
-use crate::simd::Level;
+use crate::simd::{Level, prefetch};
+use std::hint::select_unpredictable;
 
-/// A compiled loop: `dst[i] = f(a[i], b[i], c[i])` for `i < n`, on the types it was chosen for.
-///
-/// Operands that the function does not have are ignored. `dst` overlaps no operand, or `n <= 1`.
-pub(crate) type Loop = unsafe fn(dst: *mut u8, a: *const u8, b: *const u8, c: *const u8, n: usize);
+/// Elements between two turns of memory.
+pub(super) const CHUNK: usize = 128;
+
+/// Elements that a loop computes at once, whatever the width of vectors: a divisor of [`CHUNK`]. An operand that is one
+/// number is given that many times.
+pub(super) const LANES: usize = 16;
+
+/// Operands of the longest loop.
+pub(super) const MOST_ARGS: usize = 11;
+
+/// Results of a loop besides its first, where it has several.
+pub(super) const MORE: usize = 2;
+
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// What a loop runs over.
+pub(super) struct Call<'a> {
+    /// Overlaps no operand, or is exactly one that has elements of the same size.
+    pub dst: *mut u8,
+    /// Where the further results go, for loops that have some; as `dst`.
+    pub more: [*mut u8; MORE],
+    pub args: [*const u8; MOST_ARGS],
+    /// Operands that are one block for all; others have `n` elements.
+    pub scalar: [bool; MOST_ARGS],
+    pub n: usize,
+    /// Whether the result goes past the caches; `dst` is then a multiple of [`LINE`].
+    pub stream: bool,
+    pub ahead: &'a mut Ahead,
+    pub level: Level,
+}
+
+/// Memory to be fetched into the cache while loops run.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// What is still to come: address and lines.
+    ranges: Vec<(*const u8, usize)>,
+    /// The rest of the present range.
+    at: (*const u8, usize),
+    per_chunk: usize,
+}
+
+impl Ahead {
+    /// Adds `bytes` bytes from `at` on.
+    pub(super) fn push(&mut self, at: *const u8, bytes: usize) {
+        self.ranges.push((at, bytes.div_ceil(LINE)));
+    }
+
+    /// Says that all is to be fetched in the course of so many chunks.
+    pub(super) fn spread(&mut self, chunks: usize) {
+        let lines = self.at.1 + self.ranges.iter().map(|&(_, lines)| lines).sum::<usize>();
+        self.per_chunk = lines.div_ceil(chunks.max(1));
+    }
+
+    /// Fetches what belongs to one chunk.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        for _ in 0..self.per_chunk {
+            if self.at.1 == 0 && !self.next() {
+                return;
+            }
+            prefetch(self.at.0);
+            self.at = (self.at.0.wrapping_add(LINE), self.at.1 - 1);
+        }
+    }
+
+    #[cold]
+    fn next(&mut self) -> bool {
+        let next = self.ranges.pop();
+        self.at = next.unwrap_or((std::ptr::null(), 0));
+        self.per_chunk = if next.is_some() { self.per_chunk } else { 0 };
+        self.at.1 > 0
+    }
+}
+
+/// The part of a loop that is compiled for its types and function: so many blocks, one after the other, the addresses of
+/// operands moving by `steps` bytes from one to the next.
+type Blocks =
+    unsafe fn(to: *mut u8, from: &[*const u8; MOST_ARGS], steps: &[usize; MOST_ARGS], blocks: usize);
+
+/// A compiled loop: `dst[i] = f(args[0][i], args[1][i], …)` for `i < n`, on the types it was chosen for.
+#[derive(Clone, Copy)]
+pub(crate) enum Loop {
+    /// Chunk by chunk; bytes of an element of each operand (0 for those that there are not) and of the result.
+    Chunks { blocks: Blocks, sizes: [u8; MOST_ARGS], out: usize },
+    /// In its own way.
+    Whole(unsafe fn(&mut Call)),
+}
+
+/// What a loop does with a block, where it has one result.
+pub(super) trait Body {
+    type Out: Copy;
+    /// Bytes of one element of each operand; 0 for those that there are not.
+    const SIZES: [u8; MOST_ARGS];
+
+    /// # Safety
+    /// The operands have [`LANES`] elements each, and do not overlap the result.
+    unsafe fn block<A: Arch>(to: &mut [Self::Out; LANES], from: [*const u8; MOST_ARGS]);
+}
+
+/// The sizes of these operands, and none of others.
+pub(super) const fn sizes(of: &[usize]) -> [u8; MOST_ARGS] {
+    let (mut sizes, mut k) = ([0; MOST_ARGS], 0);
+    while k < of.len() {
+        sizes[k] = of[k] as u8;
+        k += 1;
+    }
+    sizes
+}
 
 /// A function of one element.
 pub(super) trait Fn1<T: Copy> {
@@ -31,77 +142,146 @@ pub(super) trait Fn2<T: Copy> {
     fn call<A: Arch>(a: T, b: T) -> Self::Out;
 }
 
-/// Element `i` of `p`, or its only one.
+struct Of1<T, F>(std::marker::PhantomData<(T, F)>);
+struct Of2<T, F>(std::marker::PhantomData<(T, F)>);
+struct Choice<T>(std::marker::PhantomData<T>);
+
+impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
+    type Out = F::Out;
+    const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<T>()]);
+
+    #[inline(always)]
+    unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
+        // SAFETY: the caller's promise.
+        let x = unsafe { &*from[0].cast::<[T; LANES]>() };
+        for i in 0..LANES {
+            to[i] = F::call::<A>(x[i]);
+        }
+        F::repair(to, x);
+    }
+}
+
+impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
+    type Out = F::Out;
+    const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<T>(); 2]);
+
+    #[inline(always)]
+    unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
+        // SAFETY: the caller's promise.
+        let [a, b] = [0, 1].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
+        for i in 0..LANES {
+            to[i] = F::call::<A>(a[i], b[i]);
+        }
+    }
+}
+
+/// Operands: condition, then, else.
+impl<T: Copy> Body for Choice<T> {
+    type Out = T;
+    const SIZES: [u8; MOST_ARGS] = sizes(&[1, size_of::<T>(), size_of::<T>()]);
+
+    #[inline(always)]
+    unsafe fn block<A: Arch>(to: &mut [T; LANES], from: [*const u8; MOST_ARGS]) {
+        // SAFETY: the caller's promise.
+        let c = unsafe { &*from[0].cast::<[u8; LANES]>() };
+        // SAFETY: as above.
+        let [a, b] = [1, 2].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
+        for i in 0..LANES {
+            // A plain `if` would become a branch around the load of each element.
+            to[i] = select_unpredictable(c[i] != 0, a[i], b[i]);
+        }
+    }
+}
+
+/// Memory for `N` elements of any type, from a cache line on.
+#[repr(align(64))]
+struct Room<const N: usize>([std::mem::MaybeUninit<u64>; N]);
+
+impl<const N: usize> Room<N> {
+    const NEW: Room<N> = Room([const { std::mem::MaybeUninit::uninit() }; N]);
+
+    #[inline(always)]
+    fn at(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+impl Loop {
+    /// Runs the loop.
+    ///
+    /// # Safety
+    /// As [`Call`] says, for operands of the types of the loop.
+    pub(super) unsafe fn run(self, call: &mut Call) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Loop::Chunks { blocks, sizes, out } => chunks(call, blocks, sizes.map(usize::from), out),
+                Loop::Whole(run) => run(call),
+            }
+        }
+    }
+}
+
+/// A loop, chunk by chunk.
 ///
 /// # Safety
-/// That element is readable.
-#[inline(always)]
-unsafe fn at<T: Copy, const SCALAR: bool>(p: *const T, first: T, i: usize) -> T {
+/// As [`Loop::run`].
+unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], size: usize) {
+    let (mut apart, mut padded) = (Room::<CHUNK>::NEW, [const { Room::<LANES>::NEW }; MOST_ARGS]);
+    let apart = apart.at();
+    let arity = sizes.iter().position(|&size| size == 0).unwrap_or(MOST_ARGS);
+    // What one block adds to an address.
+    let steps: [usize; MOST_ARGS] =
+        std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * sizes[k] });
+    let (mut place, mut from) = (call.dst, call.args);
+    let in_place = from[..arity].contains(&place.cast_const());
+    let mut left = call.n;
+    // Where memory asks for no turn, there is one chunk.
+    let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
+    while left > 0 {
+        call.ahead.fetch();
+        let streams = call.stream && left >= CHUNK;
+        let mut to = if in_place || streams { apart } else { place };
+        let mut len = chunk.min(left) / LANES * LANES;
+        if len == 0 {
+            // Fewer than a block are left.
+            (len, to) = (left, apart);
+            for k in (0..arity).filter(|&k| steps[k] > 0) {
+                // SAFETY: the operand has `left` more elements, and there is room for a block.
+                from[k] = unsafe { pad(padded[k].at(), from[k], sizes[k], left) };
+            }
+        }
+        let count = len.div_ceil(LANES);
+        // SAFETY: the operands have as many elements; where the place of the result may be that of an operand, the
+        // result is kept apart, and its place has room for `len`. What is streamed are whole lines, from one on.
+        unsafe {
+            blocks(to, &from, &steps, count);
+            if streams {
+                copy::lines(call.level, place, to, CHUNK * size / LINE);
+            } else if to == apart {
+                std::ptr::copy_nonoverlapping(to, place, len * size);
+            }
+        }
+        (0..arity).for_each(|k| from[k] = from[k].wrapping_add(count * steps[k]));
+        place = place.wrapping_add(len * size);
+        left -= len;
+    }
+}
+
+/// Copies the last `left` elements of an operand to a block, and repeats the first of them.
+///
+/// # Safety
+/// `from` has as many elements of this size, `to` room for a block of them.
+#[inline(never)]
+unsafe fn pad(to: *mut u8, from: *const u8, size: usize, left: usize) -> *const u8 {
     // SAFETY: the caller's promise.
-    if SCALAR { first } else { unsafe { *p.add(i) } }
-}
-
-/// # Safety
-/// As [`Loop`].
-#[inline(always)]
-unsafe fn map1<A: Arch, T: Copy, F: Fn1<T>>(dst: *mut u8, a: *const u8, n: usize) {
-    // SAFETY: a loop is called with n elements of these types, not overlapping.
-    let (dst, a) = unsafe {
-        (
-            std::slice::from_raw_parts_mut(dst.cast::<F::Out>(), n),
-            std::slice::from_raw_parts(a.cast::<T>(), n),
-        )
-    };
-    for (d, &x) in dst.iter_mut().zip(a) {
-        *d = F::call::<A>(x);
-    }
-    F::repair(dst, a);
-}
-
-/// # Safety
-/// As [`Loop`]; scalar operands have one element.
-#[inline(always)]
-unsafe fn map2<A: Arch, T: Copy, F: Fn2<T>, const SA: bool, const SB: bool>(
-    dst: *mut u8,
-    a: *const u8,
-    b: *const u8,
-    n: usize,
-) {
-    if n == 0 {
-        return;
-    }
-    let (dst, a, b) = (dst.cast::<F::Out>(), a.cast::<T>(), b.cast::<T>());
-    // SAFETY: a loop is called with n > 0 elements of these types, or one where scalar.
     unsafe {
-        let (a0, b0) = (*a, *b);
-        for i in 0..n {
-            *dst.add(i) = F::call::<A>(at::<T, SA>(a, a0, i), at::<T, SB>(b, b0, i));
+        std::ptr::copy_nonoverlapping(from, to, left * size);
+        for i in left..LANES {
+            std::ptr::copy_nonoverlapping(from, to.add(i * size), size);
         }
     }
-}
-
-/// # Safety
-/// As [`Loop`]; scalar operands have one element.
-#[inline(always)]
-unsafe fn choose<T: Copy, const SC: bool, const SA: bool, const SB: bool>(
-    dst: *mut u8,
-    c: *const u8,
-    a: *const u8,
-    b: *const u8,
-    n: usize,
-) {
-    if n == 0 {
-        return;
-    }
-    let (dst, a, b) = (dst.cast::<T>(), a.cast::<T>(), b.cast::<T>());
-    // SAFETY: a loop is called with n > 0 elements of these types, or one where scalar.
-    unsafe {
-        let (c0, a0, b0) = (*c, *a, *b);
-        for i in 0..n {
-            let (x, y) = (at::<T, SA>(a, a0, i), at::<T, SB>(b, b0, i));
-            *dst.add(i) = if at::<u8, SC>(c, c0, i) != 0 { x } else { y };
-        }
-    }
+    to
 }
 
 macro_rules! level {
@@ -111,31 +291,33 @@ macro_rules! level {
             use super::*;
 
             /// # Safety
-            /// As [`Loop`]; the machine has the level's features.
+            /// As [`Loop::run`]; the machine has the level's features.
             $(#[target_feature(enable = $features)])?
-            pub unsafe fn map1<T: Copy, F: Fn1<T>>(d: *mut u8, a: *const u8, _: *const u8, _: *const u8, n: usize) {
-                // SAFETY: the caller's promise.
-                unsafe { super::map1::<$arch, T, F>(d, a, n) }
+            unsafe fn blocks<B: Body>(
+                to: *mut u8,
+                from: &[*const u8; MOST_ARGS],
+                steps: &[usize; MOST_ARGS],
+                blocks: usize,
+            ) {
+                let (mut to, mut from) = (to.cast::<[B::Out; LANES]>(), *from);
+                for _ in 0..blocks {
+                    // SAFETY: the caller's promise.
+                    unsafe { B::block::<$arch>(&mut *to, from) };
+                    to = to.wrapping_add(1);
+                    (0..MOST_ARGS).for_each(|k| from[k] = from[k].wrapping_add(steps[k]));
+                }
+            }
+
+            pub fn chunks<B: Body>() -> Loop {
+                Loop::Chunks { blocks: blocks::<B>, sizes: B::SIZES, out: size_of::<B::Out>() }
             }
 
             /// # Safety
-            /// As [`Loop`]; the machine has the level's features.
+            /// As [`Loop::run`]; the machine has the level's features.
             $(#[target_feature(enable = $features)])?
-            pub unsafe fn map2<T: Copy, F: Fn2<T>, const SA: bool, const SB: bool>(
-                d: *mut u8, a: *const u8, b: *const u8, _: *const u8, n: usize,
-            ) {
+            pub unsafe fn moments(call: &mut Call) {
                 // SAFETY: the caller's promise.
-                unsafe { super::map2::<$arch, T, F, SA, SB>(d, a, b, n) }
-            }
-
-            /// # Safety
-            /// As [`Loop`], the operands being condition, then, else; the machine has the level's features.
-            $(#[target_feature(enable = $features)])?
-            pub unsafe fn choose<T: Copy, const SC: bool, const SA: bool, const SB: bool>(
-                d: *mut u8, c: *const u8, a: *const u8, b: *const u8, n: usize,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { super::choose::<T, SC, SA, SB>(d, c, a, b, n) }
+                unsafe { moments::run(call) }
             }
         }
     };
@@ -147,7 +329,7 @@ level!(avx2, Avx2, "avx2,fma");
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 level!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
 
-/// The path of a loop at `$level`.
+/// What a level's module has under this name.
 macro_rules! at_level {
     ($level:expr, $($path:tt)*) => {
         match $level {
@@ -160,6 +342,16 @@ macro_rules! at_level {
             _ => portable::$($path)*,
         }
     };
+}
+
+/// The loop of a body.
+pub(super) fn loop_of<B: Body>(level: Level) -> Loop {
+    at_level!(level, chunks::<B>())
+}
+
+/// [`moments`].
+pub(super) fn loop_moments(level: Level) -> Loop {
+    Loop::Whole(at_level!(level, moments))
 }
 
 /// Element types, and whether their loops are worth compiling for every level. Integers and bools are labels and
@@ -179,38 +371,15 @@ lanes!(f32: true, f64: true, i32: false, u32: false, u8: false);
 
 /// The loop of a function of one operand.
 pub(super) fn loop1<T: Lane, F: Fn1<T>>(level: Level) -> Loop {
-    if !T::EVERY_LEVEL {
-        return portable::map1::<T, F>;
-    }
-    at_level!(level, map1::<T, F>)
+    if T::EVERY_LEVEL { loop_of::<Of1<T, F>>(level) } else { portable::chunks::<Of1<T, F>>() }
 }
 
-/// The loop of a function of two operands, of which those marked are scalars.
-pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level, scalar: [bool; 2]) -> Loop {
-    if !T::EVERY_LEVEL {
-        return match scalar {
-            [true, false] => portable::map2::<T, F, true, false>,
-            [false, true] => portable::map2::<T, F, false, true>,
-            _ => portable::map2::<T, F, false, false>,
-        };
-    }
-    match scalar {
-        [true, false] => at_level!(level, map2::<T, F, true, false>),
-        [false, true] => at_level!(level, map2::<T, F, false, true>),
-        // Two scalars give a scalar: a loop of length one.
-        _ => at_level!(level, map2::<T, F, false, false>),
-    }
+/// The loop of a function of two operands.
+pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level) -> Loop {
+    if T::EVERY_LEVEL { loop_of::<Of2<T, F>>(level) } else { portable::chunks::<Of2<T, F>>() }
 }
 
 /// The loop that selects, operands in the order condition, then, else.
-pub(super) fn loop_choose<T: Copy>(level: Level, scalar: [bool; 3]) -> Loop {
-    match scalar {
-        [false, false, true] => at_level!(level, choose::<T, false, false, true>),
-        [false, true, false] => at_level!(level, choose::<T, false, true, false>),
-        [false, true, true] => at_level!(level, choose::<T, false, true, true>),
-        [true, false, false] => at_level!(level, choose::<T, true, false, false>),
-        [true, false, true] => at_level!(level, choose::<T, true, false, true>),
-        [true, true, false] => at_level!(level, choose::<T, true, true, false>),
-        _ => at_level!(level, choose::<T, false, false, false>),
-    }
+pub(super) fn loop_choose<T: Copy>(level: Level) -> Loop {
+    loop_of::<Choice<T>>(level)
 }

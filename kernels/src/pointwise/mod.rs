@@ -8,7 +8,9 @@
 mod check;
 mod compile;
 mod copy;
+mod join;
 mod loops;
+mod moments;
 mod pairs;
 mod slices;
 pub(crate) mod space;
@@ -31,6 +33,9 @@ pub struct Kernel {
 
 /// Work below this (in simple instructions) is not worth waking other threads; above, it is cut in tasks of this size.
 pub(crate) const TASK_WORK: usize = 1 << 17;
+
+/// Tasks that the largest map is cut into: results that go past the caches are waited for at the end of each.
+const MOST_TASKS: usize = 256;
 
 /// Inputs of more bytes than this are taken to lie in memory, not in a cache.
 pub(crate) const CACHE_BYTES: usize = 1 << 20;
@@ -147,7 +152,7 @@ impl Kernel {
         let grid = Grid::new(&space.lens, &largest[..space.rank()]);
         let plan = Plan::new(&self.code, &space, &grid.chunk, &operands, simd::level());
         let tile: usize = grid.chunk.iter().product();
-        let per_task = (TASK_WORK / (tile * self.code.weight)).max(1);
+        let per_task = (TASK_WORK / (tile * self.code.weight)).max(grid.count() / MOST_TASKS).max(1);
         let far = size.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES;
         let task = |task: usize| {
             let mut worker = Worker::new(&plan);

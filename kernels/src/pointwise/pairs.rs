@@ -1,35 +1,89 @@
 //! Two f32 instructions in one loop, the value between them staying in a register; and the longer phrases that
-//! optimizers and averages are made of.
+//! optimizers, averages and activations are made of.
 //!
 //! All are rounded, in the order of the program: a pair gives the bits of its instructions one by one. It only saves
 //! a store and a load of each element, which is most of what an instruction costs.
 
+use super::loops::{Body, LANES, Loop, MOST_ARGS, loop_moments, loop_of, sizes};
+use crate::math::{self, Arch};
 use crate::program::Binary;
 use crate::simd::Level;
+use std::hint::select_unpredictable;
 
-/// `(a first b) second c`, or `c second (a first b)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pair {
+/// The pairs and phrases: what each computes of its operands, in the order in which it has them.
+macro_rules! pairs {
+    ($($(#[$doc:meta])* $name:ident |$($a:ident $k:literal),*| $body:expr;)*) => {
+        /// `(a first b) second c`, or `c second (a first b)`; and phrases.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Pair {
+            $($(#[$doc])* $name,)*
+            /// [`moments`](super::moments).
+            Moments,
+        }
+
+        mod bodies {
+            use super::*;
+
+            $(
+                pub(super) struct $name;
+                impl Body for $name {
+                    type Out = f32;
+                    const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<f32>(); [$($k),*].len()]);
+
+                    #[inline(always)]
+                    unsafe fn block<A: Arch>(to: &mut [f32; LANES], from: [*const u8; MOST_ARGS]) {
+                        // SAFETY: the caller's promise.
+                        $(let $a = unsafe { &*from[$k].cast::<[f32; LANES]>() };)*
+                        for i in 0..LANES {
+                            $(let $a = $a[i];)*
+                            to[i] = $body;
+                        }
+                    }
+                }
+            )*
+        }
+
+        /// The loop of a pair.
+        pub(super) fn pair_loop(pair: Pair, level: Level) -> Loop {
+            match pair {
+                $(Pair::$name => loop_of::<bodies::$name>(level),)*
+                Pair::Moments => loop_moments(level),
+            }
+        }
+    };
+}
+
+pairs! {
     /// `a b + c`.
-    MulAdd,
+    MulAdd |a 0, b 1, c 2| a * b + c;
     /// `a b - c`.
-    MulSub,
+    MulSub |a 0, b 1, c 2| a * b - c;
     /// `c - a b`.
-    SubFrom,
+    SubFrom |a 0, b 1, c 2| c - a * b;
     /// `a b c`.
-    MulMul,
+    MulMul |a 0, b 1, c 2| a * b * c;
     /// `a b / c`.
-    MulDiv,
+    MulDiv |a 0, b 1, c 2| a * b / c;
     /// `(a + b) c`.
-    AddMul,
+    AddMul |a 0, b 1, c 2| (a + b) * c;
     /// `(a - b) c`.
-    SubMul,
+    SubMul |a 0, b 1, c 2| (a - b) * c;
     /// `a b + c d`.
-    Blend,
+    Blend |a 0, b 1, c 2, d 3| a * b + c * d;
     /// `a b + c d e`.
-    BlendProduct,
+    BlendProduct |a 0, b 1, c 2, d 3, e 4| a * b + c * d * e;
     /// `a - b c / (sqrt(d) e + f)`.
-    SubRatio,
+    SubRatio |a 0, b 1, c 2, d 3, e 4, f 5| a - b * c / (d.sqrt() * e + f);
+    /// `(a + b) c d`.
+    AddMulMul |a 0, b 1, c 2, d 3| (a + b) * c * d;
+    /// `(erf(a b) + c) d e`.
+    ErfMul |a 0, b 1, c 2, d 3, e 4| (math::erf::<A, f32>(a * b) + c) * d * e;
+    /// `exp(a - b)`.
+    ExpSub |a 0, b 1| math::exp::<A, f32>(a - b);
+    /// `c` where `a < b`, else `d`.
+    Less |a 0, b 1, c 2, d 3| select_unpredictable(a < b, c, d);
+    /// `c` where `a < b`, else `d e`.
+    LessMul |a 0, b 1, c 2, d 3, e 4| select_unpredictable(a < b, c, d * e);
 }
 
 impl Pair {
@@ -45,161 +99,5 @@ impl Pair {
             (Binary::Sub, Binary::Mul, _) => Some(Pair::SubMul),
             _ => None,
         }
-    }
-}
-
-/// Operands of the longest.
-pub(super) const MOST_ARGS: usize = 6;
-
-/// Elements that a loop takes at a time; a scalar operand is given that many times.
-pub(super) const LANES: usize = 16;
-
-/// A compiled loop over `n` elements. Operands with step 1 have as many, those with step 0 are one number
-/// [`LANES`] times; `dst` overlaps none, or is one exactly.
-pub(super) type PairLoop =
-    unsafe fn(dst: *mut f32, args: [*const f32; MOST_ARGS], steps: [usize; MOST_ARGS], n: usize);
-
-/// The loop of a pair, among those of a module.
-macro_rules! by_pair {
-    () => {
-        pub(super) fn of(pair: Pair) -> PairLoop {
-            match pair {
-                Pair::MulAdd => mul_add,
-                Pair::MulSub => mul_sub,
-                Pair::SubFrom => sub_from,
-                Pair::MulMul => mul_mul,
-                Pair::MulDiv => mul_div,
-                Pair::AddMul => add_mul,
-                Pair::SubMul => sub_mul,
-                Pair::Blend => blend,
-                Pair::BlendProduct => blend_product,
-                Pair::SubRatio => sub_ratio,
-            }
-        }
-    };
-}
-
-/// The loops of one level, out of its vectors of `$lanes` numbers. Written with the vectors themselves: steps that are
-/// known only at run time keep a compiler from finding them.
-macro_rules! level {
-    ($module:ident, $features:literal, $lanes:literal,
-     $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $sqrt:ident) => {
-        #[cfg(target_arch = "x86_64")]
-        mod $module {
-            use super::*;
-            use std::arch::x86_64::*;
-
-            by_pair!();
-
-            level!(@pair mul_add $features $lanes $load $store |a 0, b 1, c 2| $add($mul(a, b), c));
-            level!(@pair mul_sub $features $lanes $load $store |a 0, b 1, c 2| $sub($mul(a, b), c));
-            level!(@pair sub_from $features $lanes $load $store |a 0, b 1, c 2| $sub(c, $mul(a, b)));
-            level!(@pair mul_mul $features $lanes $load $store |a 0, b 1, c 2| $mul($mul(a, b), c));
-            level!(@pair mul_div $features $lanes $load $store |a 0, b 1, c 2| $div($mul(a, b), c));
-            level!(@pair add_mul $features $lanes $load $store |a 0, b 1, c 2| $mul($add(a, b), c));
-            level!(@pair sub_mul $features $lanes $load $store |a 0, b 1, c 2| $mul($sub(a, b), c));
-            level!(@pair blend $features $lanes $load $store
-                |a 0, b 1, c 2, d 3| $add($mul(a, b), $mul(c, d)));
-            level!(@pair blend_product $features $lanes $load $store
-                |a 0, b 1, c 2, d 3, e 4| $add($mul(a, b), $mul($mul(c, d), e)));
-            level!(@pair sub_ratio $features $lanes $load $store
-                |a 0, b 1, c 2, d 3, e 4, f 5| $sub(a, $div($mul(b, c), $add($mul($sqrt(d), e), f))));
-        }
-    };
-    (@pair $name:ident $features:literal $lanes:literal $load:ident $store:ident
-     |$($a:ident $k:literal),*| $body:expr) => {
-        /// # Safety
-        /// As [`PairLoop`]; the machine has the level's features.
-        #[target_feature(enable = $features)]
-        unsafe fn $name(dst: *mut f32, args: [*const f32; MOST_ARGS], steps: [usize; MOST_ARGS], n: usize) {
-            let whole = n / $lanes * $lanes;
-            for i in (0..whole).step_by($lanes) {
-                // SAFETY: a loop is called with n elements, or one chunk where the step is 0.
-                unsafe {
-                    $(let $a = $load(args[$k].add(i * steps[$k]));)*
-                    $store(dst.add(i), $body);
-                }
-            }
-            // SAFETY: as above; the rest is shorter than a chunk.
-            unsafe { rest::$name(dst.add(whole), std::array::from_fn(|k| args[k].wrapping_add(whole * steps[k])), steps, n - whole) }
-        }
-    };
-}
-
-#[cfg(feature = "avx512")]
-level!(
-    avx512,
-    "avx512f,avx512bw,avx512dq,avx512vl,fma",
-    16,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_add_ps,
-    _mm512_sub_ps,
-    _mm512_mul_ps,
-    _mm512_div_ps,
-    _mm512_sqrt_ps
-);
-level!(
-    avx2,
-    "avx2,fma",
-    8,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_mul_ps,
-    _mm256_div_ps,
-    _mm256_sqrt_ps
-);
-
-/// The portable loops, and what is left of the others.
-mod rest {
-    use super::*;
-
-    by_pair!();
-
-    macro_rules! pair {
-        ($name:ident |$($a:ident $k:literal),*| $body:expr) => {
-            /// # Safety
-            /// As [`PairLoop`].
-            pub(super) unsafe fn $name(
-                dst: *mut f32,
-                args: [*const f32; MOST_ARGS],
-                steps: [usize; MOST_ARGS],
-                n: usize,
-            ) {
-                for i in 0..n {
-                    // SAFETY: a loop is called with n elements, or at least one where the step is 0.
-                    unsafe {
-                        $(let $a = *args[$k].add(i * steps[$k]);)*
-                        *dst.add(i) = $body;
-                    }
-                }
-            }
-        };
-    }
-
-    pair!(mul_add |a 0, b 1, c 2| a * b + c);
-    pair!(mul_sub |a 0, b 1, c 2| a * b - c);
-    pair!(sub_from |a 0, b 1, c 2| c - a * b);
-    pair!(mul_mul |a 0, b 1, c 2| a * b * c);
-    pair!(mul_div |a 0, b 1, c 2| a * b / c);
-    pair!(add_mul |a 0, b 1, c 2| (a + b) * c);
-    pair!(sub_mul |a 0, b 1, c 2| (a - b) * c);
-    pair!(blend |a 0, b 1, c 2, d 3| a * b + c * d);
-    pair!(blend_product |a 0, b 1, c 2, d 3, e 4| a * b + c * d * e);
-    pair!(sub_ratio |a 0, b 1, c 2, d 3, e 4, f 5| a - b * c / (d.sqrt() * e + f));
-}
-
-/// The loop of a pair.
-pub(super) fn pair_loop(pair: Pair, level: Level) -> PairLoop {
-    match level {
-        Level::Portable => rest::of(pair),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::of(pair),
-        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-        Level::Avx512 => avx512::of(pair),
-        #[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
-        _ => rest::of(pair),
     }
 }

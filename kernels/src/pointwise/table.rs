@@ -62,7 +62,7 @@ macro_rules! number {
 macro_rules! float {
     ($t:ty) => {
         number!($t, |x, y| -x, <$t>::abs(x),
-            if x.is_nan() { x } else { (x > 0.0) as u8 as $t - (x < 0.0) as u8 as $t },
+            if x.abs() > 0.0 { (1.0 as $t).copysign(x) } else { x + 0.0 },
             if x <= 0.0 { 0.0 } else { x },
             x + y, x - y, x * y, x / y,
             if (x > y) | x.is_nan() { x } else { y },
@@ -293,50 +293,50 @@ fn unary_float<T: Float>(op: Unary, level: Level) -> Loop {
     }
 }
 
-/// The loop of `op` on operands of type `t`, those marked being scalars.
-pub(super) fn binary(op: Binary, t: DType, level: Level, scalar: [bool; 2]) -> Loop {
+/// The loop of `op` on operands of type `t`.
+pub(super) fn binary(op: Binary, t: DType, level: Level) -> Loop {
     match (op, t) {
-        (Binary::Pow, DType::F32) => loop2::<f32, Power>(level, scalar),
-        (Binary::Pow, DType::F64) => loop2::<f64, Power>(level, scalar),
-        (_, DType::F32) => binary_number::<f32>(op, level, scalar),
-        (_, DType::F64) => binary_number::<f64>(op, level, scalar),
-        (_, DType::I32) => binary_number::<i32>(op, level, scalar),
-        (_, DType::U32) => binary_number::<u32>(op, level, scalar),
-        (Binary::Add | Binary::Max, DType::Bool) => loop2::<u8, Or>(level, scalar),
-        (Binary::Mul | Binary::Min, DType::Bool) => loop2::<u8, And>(level, scalar),
-        (Binary::Xor, DType::Bool) => loop2::<u8, Xor>(level, scalar),
-        (_, DType::Bool) => comparison::<u8>(op, level, scalar),
+        (Binary::Pow, DType::F32) => loop2::<f32, Power>(level),
+        (Binary::Pow, DType::F64) => loop2::<f64, Power>(level),
+        (_, DType::F32) => binary_number::<f32>(op, level),
+        (_, DType::F64) => binary_number::<f64>(op, level),
+        (_, DType::I32) => binary_number::<i32>(op, level),
+        (_, DType::U32) => binary_number::<u32>(op, level),
+        (Binary::Add | Binary::Max, DType::Bool) => loop2::<u8, Or>(level),
+        (Binary::Mul | Binary::Min, DType::Bool) => loop2::<u8, And>(level),
+        (Binary::Xor, DType::Bool) => loop2::<u8, Xor>(level),
+        (_, DType::Bool) => comparison::<u8>(op, level),
     }
 }
 
-fn binary_number<T: Number>(op: Binary, level: Level, scalar: [bool; 2]) -> Loop {
+fn binary_number<T: Number>(op: Binary, level: Level) -> Loop {
     match op {
-        Binary::Add => loop2::<T, Add>(level, scalar),
-        Binary::Sub => loop2::<T, Sub>(level, scalar),
-        Binary::Mul => loop2::<T, Mul>(level, scalar),
-        Binary::Div => loop2::<T, Div>(level, scalar),
-        Binary::Max => loop2::<T, Max>(level, scalar),
-        Binary::Min => loop2::<T, Min>(level, scalar),
-        _ => comparison::<T>(op, level, scalar),
+        Binary::Add => loop2::<T, Add>(level),
+        Binary::Sub => loop2::<T, Sub>(level),
+        Binary::Mul => loop2::<T, Mul>(level),
+        Binary::Div => loop2::<T, Div>(level),
+        Binary::Max => loop2::<T, Max>(level),
+        Binary::Min => loop2::<T, Min>(level),
+        _ => comparison::<T>(op, level),
     }
 }
 
-fn comparison<T: Comparable>(op: Binary, level: Level, scalar: [bool; 2]) -> Loop {
+fn comparison<T: Comparable>(op: Binary, level: Level) -> Loop {
     match op {
-        Binary::Eq => loop2::<T, Eq>(level, scalar),
-        Binary::Ne => loop2::<T, Ne>(level, scalar),
-        Binary::Lt => loop2::<T, Lt>(level, scalar),
-        Binary::Le => loop2::<T, Le>(level, scalar),
+        Binary::Eq => loop2::<T, Eq>(level),
+        Binary::Ne => loop2::<T, Ne>(level),
+        Binary::Lt => loop2::<T, Lt>(level),
+        Binary::Le => loop2::<T, Le>(level),
         _ => unreachable!("{op:?} passed the type check"),
     }
 }
 
 /// The loop that selects values of type `t`, operands in the order condition, then, else.
-pub(super) fn select(t: DType, level: Level, scalar: [bool; 3]) -> Loop {
+pub(super) fn select(t: DType, level: Level) -> Loop {
     match t.size() {
-        1 => loop_choose::<u8>(level, scalar),
-        4 => loop_choose::<u32>(level, scalar),
-        _ => loop_choose::<u64>(level, scalar),
+        1 => loop_choose::<u8>(level),
+        4 => loop_choose::<u32>(level),
+        _ => loop_choose::<u64>(level),
     }
 }
 

@@ -4,24 +4,24 @@ use std::cell::RefCell;
 
 use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
 use super::copy::{self, Strided};
-use super::loops::Loop;
-use super::pairs::{LANES, MOST_ARGS, PairLoop, pair_loop};
+use super::loops::{Ahead, CHUNK, Call, LANES, LINE, Loop, MORE, MOST_ARGS};
+use super::pairs::pair_loop;
 use super::space::Space;
 use super::table;
 use crate::program::Random;
-use crate::simd::{Level, prefetch};
+use crate::simd::Level;
 use crate::{DType, MAX_RANK, RawView, random};
 
 /// How a tile gets at an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// One element for the whole box.
+    /// One element for the whole box, spread over a block in a slot.
     Scalar,
     /// Contiguous in the box: in place.
     Direct,
     /// Copied to or from a slot. An input that a tile overwrites must be copied again each time.
     Copied { cache: bool },
-    /// An output, contiguous in the box, copied to memory past the caches.
+    /// An output, contiguous in the box, that goes to memory past the caches.
     Streamed,
 }
 
@@ -38,22 +38,21 @@ struct Operand {
 /// A step with everything decided that does not change from tile to tile.
 #[derive(Clone, Copy)]
 enum Bound {
-    /// A loop; over one element if all its operands are scalars.
-    Loop { run: Loop, dst: ValueId, args: [ValueId; 3], scalar: bool },
-    /// A loop of several f32 instructions; over one element if all operands are scalars.
-    Pair { run: PairLoop, dst: ValueId, args: [ValueId; MOST_ARGS], scalars: [bool; MOST_ARGS], all: bool },
+    /// A loop; over one block if all its operands are scalars.
+    Loop {
+        run: Loop,
+        dst: ValueId,
+        more: Option<[ValueId; MORE]>,
+        args: [ValueId; MOST_ARGS],
+        scalar: [bool; MOST_ARGS],
+        all: bool,
+    },
     /// Row-major indices.
     Index { dst: ValueId, dtype: DType },
     /// Random numbers.
     Random { dst: ValueId, dtype: DType, kind: Random, seed: u64, draw: u64 },
     /// A value copied to the output operand with this number.
     Store { output: usize },
-}
-
-/// What computes a step.
-enum Found {
-    Loop(Loop),
-    Pair(PairLoop),
 }
 
 /// A program bound to operands, and to boxes of a certain form.
@@ -66,8 +65,12 @@ pub(crate) struct Plan<'a> {
     /// Steps that depend on parameters only, and all others.
     constant: Vec<Bound>,
     steps: Vec<Bound>,
+    /// How many of the steps are loops over all elements.
+    loops: usize,
     /// Whether each value is one element for the whole box.
     scalar: Vec<bool>,
+    /// Whether the loop that computes a value may itself send it past the caches.
+    streams: Vec<bool>,
     /// The axes along which boxes have more than one element.
     axes: Vec<usize>,
     /// Strides of the row-major index, and its value at the origin.
@@ -103,7 +106,9 @@ impl<'a> Plan<'a> {
             outputs: Vec::new(),
             constant: Vec::new(),
             steps: Vec::with_capacity(code.steps.len()),
+            loops: 0,
             scalar: vec![false; code.values.len()],
+            streams: vec![false; code.values.len()],
             axes: (0..space.rank()).filter(|&axis| chunk[axis] > 1).collect(),
             index: (space.strides[space.strides.len() - 1], operands.index_start),
             params: operands.params,
@@ -144,11 +149,9 @@ impl<'a> Plan<'a> {
                     let mut input = operand(self, k, operands.inputs[k].ptr, value);
                     let overwritten = self.outputs.iter().any(|out| {
                         let before = match code.values[out.value].source {
-                            // A pair reads an element before it writes it.
-                            Source::Step(step) if matches!(code.steps[step].op, Op::Pair(_)) => {
-                                info.last_use <= step
-                            }
-                            Source::Step(step) => info.last_use < step,
+                            // A loop reads a block before it writes it.
+                            Source::Step(_) if out.size != input.size => false,
+                            Source::Step(step) => info.last_use <= step,
                             _ => false,
                         };
                         out.view.ptr == input.view.ptr && !before
@@ -191,15 +194,11 @@ impl<'a> Plan<'a> {
             let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
             let dtype = self.code.values[step.dst].dtype;
             let run = match step.op {
-                Op::Unary(op) => Found::Loop(table::unary(op, step.operand, self.level)),
-                Op::Binary(op) => {
-                    Found::Loop(table::binary(op, step.operand, self.level, [scalars[0], scalars[1]]))
-                }
-                Op::Pair(pair) => Found::Pair(pair_loop(pair, self.level)),
-                Op::Select => {
-                    Found::Loop(table::select(step.operand, self.level, [scalars[0], scalars[1], scalars[2]]))
-                }
-                Op::Cast => Found::Loop(table::cast(step.operand, dtype, self.level)),
+                Op::Unary(op) => table::unary(op, step.operand, self.level),
+                Op::Binary(op) => table::binary(op, step.operand, self.level),
+                Op::Pair(pair) => pair_loop(pair, self.level),
+                Op::Select => table::select(step.operand, self.level),
+                Op::Cast => table::cast(step.operand, dtype, self.level),
                 Op::Index => {
                     self.steps.push(Bound::Index { dst: step.dst, dtype });
                     self.push_stores(step.dst);
@@ -212,25 +211,32 @@ impl<'a> Plan<'a> {
                     continue;
                 }
             };
-            self.scalar[step.dst] = all;
-            constant[step.dst] = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
+            let fixed = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
+            for result in step.results() {
+                (self.scalar[result], constant[result]) = (all, fixed);
+            }
             let (dst, args) = (step.dst, step.args);
-            let bound = match run {
-                Found::Loop(run) => Bound::Loop { run, dst, args: [args[0], args[1], args[2]], scalar: all },
-                Found::Pair(run) => Bound::Pair { run, dst, args, scalars, all },
-            };
-            if constant[step.dst] {
+            let bound = Bound::Loop { run, dst, more: step.more, args, scalar: scalars, all };
+            self.streams[dst] = !all && self.goes_out(dst);
+            if fixed {
                 self.constant.push(bound)
             } else {
+                self.loops += usize::from(!all);
                 self.steps.push(bound)
             }
-            self.push_stores(step.dst);
+            step.results().for_each(|result| self.push_stores(result));
         }
         for output in 0..self.outputs.len() {
             if !matches!(self.code.values[self.outputs[output].value].source, Source::Step(_)) {
                 self.steps.push(Bound::Store { output });
             }
         }
+    }
+
+    /// Whether a value goes past the caches and no step reads it.
+    fn goes_out(&self, value: ValueId) -> bool {
+        self.outputs.iter().any(|out| out.value == value && out.mode == Mode::Streamed)
+            && !self.code.steps.iter().any(|step| step.args[..step.arity].contains(&value))
     }
 
     /// Right after a value is known, copies it to the outputs that it was not written to directly.
@@ -251,19 +257,19 @@ pub(crate) struct Worker<'a> {
     plan: &'a Plan<'a>,
     /// Where each value is at present.
     at: Vec<*mut u8>,
-    /// The elements that are the same for all boxes.
-    constants: Vec<u64>,
     scratch: Vec<u8>,
     /// Which box of each input its slot holds: address and lengths.
     held: Vec<(*mut u8, [usize; MAX_RANK])>,
-    /// What the box after the present one will read: address and bytes.
-    ahead: Vec<(*const u8, usize)>,
+    /// What the box after the present one will read.
+    ahead: Ahead,
+    /// Whether every output that goes past the caches starts at a line in the present box.
+    lines: bool,
 }
 
 /// A slot and a gap, so that equal offsets of two slots do not compete for the same cache set.
 const SLOT_STEP: usize = SLOT_BYTES + 128;
-/// Slots start at cache lines.
-const LINE: usize = 64;
+/// Room for a scalar, spread over a block of the widest type.
+const SCALAR_STEP: usize = 8 * LANES;
 
 thread_local! {
     /// Scratch memory that a finished worker left for the next one on this thread.
@@ -284,42 +290,47 @@ impl<'a> Worker<'a> {
     pub(crate) fn new(plan: &'a Plan<'a>) -> Worker<'a> {
         let code = plan.code;
         let mut scratch = SPARE.take();
-        // One slot more than the program has, for scalars spread out by `spread`.
-        let bytes = (code.slots + 1) * SLOT_STEP + LINE;
+        // One slot more than the program has, for scalars spread out to be stored; then all scalars but inputs.
+        let slots = (code.slots + 1) * SLOT_STEP;
+        let bytes = slots + plan.scalar.len() * SCALAR_STEP + LINE;
         if scratch.len() < bytes {
             scratch.resize(bytes, 0);
         }
         let mut worker = Worker {
             plan,
             at: Vec::with_capacity(code.values.len()),
-            constants: vec![0; code.values.len()],
             scratch,
             held: vec![(std::ptr::null_mut(), [0; MAX_RANK]); plan.inputs.len()],
-            ahead: Vec::new(),
+            ahead: Ahead::default(),
+            lines: false,
         };
         for (value, info) in code.values.iter().enumerate() {
-            if let Source::Param(k) = info.source {
-                worker.constants[value] = param_bits(info.dtype, plan.params[k]);
-            }
             let is_input = matches!(info.source, Source::Input(_));
-            let at = if plan.scalar[value] && !is_input {
-                (&raw mut worker.constants[value]).cast()
-            } else {
-                worker.slot(info.slot)
-            };
+            let own = plan.scalar[value] && !is_input;
+            let at = if own { worker.room(slots + value * SCALAR_STEP) } else { worker.slot(info.slot) };
+            if let Source::Param(k) = info.source {
+                let bits = param_bits(info.dtype, plan.params[k]);
+                // SAFETY: there is room for a block of any type.
+                unsafe { copy::fill(info.dtype.size(), at, (&raw const bits).cast(), LANES) };
+            }
             worker.at.push(at);
         }
         for &step in &plan.constant {
-            // SAFETY: constant steps read and write single elements in `constants`.
-            unsafe { worker.step(step, &[0; MAX_RANK], &[1; MAX_RANK], 1) }
+            // SAFETY: constant steps read and write scalars, which lie in `scratch`.
+            unsafe { worker.step(step, &[0; MAX_RANK], &[1; MAX_RANK], LANES) }
         }
         worker
     }
 
     fn slot(&mut self, slot: usize) -> *mut u8 {
-        debug_assert!((slot + 1) * SLOT_STEP + LINE <= self.scratch.len());
+        self.room(slot * SLOT_STEP)
+    }
+
+    /// The place in the scratch memory this far from its first line.
+    fn room(&mut self, bytes: usize) -> *mut u8 {
+        debug_assert!(bytes + SCALAR_STEP + LINE <= self.scratch.len());
         let base = self.scratch.as_mut_ptr();
-        base.wrapping_add(base.align_offset(LINE) + slot * SLOT_STEP)
+        base.wrapping_add(base.align_offset(LINE) + bytes)
     }
 
     /// Runs the program over the box with this start and these lengths.
@@ -327,35 +338,61 @@ impl<'a> Worker<'a> {
     /// # Safety
     /// The operands may be read and written there, and the box is of the form that the plan was made for.
     pub(crate) unsafe fn eval(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
-        let n = self.plan.axes.iter().map(|&axis| size[axis]).product();
+        let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
         debug_assert!(n <= self.plan.code.tile);
         let rank = self.plan.space.rank();
         for (k, input) in self.plan.inputs.iter().enumerate() {
             let ptr = address(input, start, rank);
             self.at[input.value] = ptr;
-            if let Mode::Copied { cache } = input.mode {
-                let slot = self.slot(self.plan.code.values[input.value].slot);
-                if !cache || self.held[k] != (ptr, *size) {
+            let slot = self.slot(self.plan.code.values[input.value].slot);
+            match input.mode {
+                Mode::Scalar if self.held[k].0 != ptr => {
+                    self.held[k].0 = ptr;
+                    // SAFETY: the input has this element; the slot has room for a block.
+                    unsafe { copy::fill(input.size, slot, ptr, LANES) };
+                }
+                Mode::Copied { cache } if !cache || self.held[k] != (ptr, *size) => {
                     self.held[k] = (ptr, *size);
                     // SAFETY: the box of the input is readable; the slot has room for a tile.
                     unsafe { self.with_box(input, size, |of| copy::gather(input.size, slot, ptr, of)) };
                 }
+                _ => {}
+            }
+            if matches!(input.mode, Mode::Scalar | Mode::Copied { .. }) {
                 self.at[input.value] = slot;
             }
         }
-        for output in self.plan.outputs.iter().filter(|o| o.mode == Mode::Direct) {
-            self.at[output.value] = address(output, start, rank);
+        self.place_outputs(start, rank);
+        self.ahead.spread(self.plan.loops * n.div_ceil(CHUNK));
+        if self.plan.loops == 0 {
+            self.ahead.fetch();
         }
-        let steps = self.plan.steps.len();
-        for (i, &step) in self.plan.steps.iter().enumerate() {
+        for &step in &self.plan.steps {
             // SAFETY: all operands stand at their places for this box.
             unsafe { self.step(step, start, size, n) };
-            self.fetch(i, steps);
         }
-        if steps == 0 {
-            self.fetch(0, 1);
+    }
+
+    /// Decides where the outputs of a box are computed.
+    fn place_outputs(&mut self, start: &[usize; MAX_RANK], rank: usize) {
+        let code = self.plan.code;
+        let streamed = || self.plan.outputs.iter().filter(|o| o.mode == Mode::Streamed);
+        self.lines = streamed().all(|o| address(o, start, rank).addr().is_multiple_of(LINE));
+        for output in &self.plan.outputs {
+            self.at[output.value] = match output.mode {
+                Mode::Direct => address(output, start, rank),
+                Mode::Streamed if self.plan.streams[output.value] && self.lines => {
+                    address(output, start, rank)
+                }
+                Mode::Streamed => self.slot(code.values[output.value].slot),
+                _ => continue,
+            };
         }
-        self.ahead.clear();
+    }
+
+    /// Whether the program has anything to compute.
+    pub(crate) fn computes(&self) -> bool {
+        self.plan.loops > 0
     }
 
     /// Says that a box of about the lengths `size` at `start` comes after the next one evaluated, during which its
@@ -365,24 +402,15 @@ impl<'a> Worker<'a> {
     /// only a part of its bandwidth, and nothing to those who do not ask: the streams must be asked for side by side,
     /// and all the time.
     pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
-        let inputs = self.plan.inputs.iter().filter(|input| input.together);
-        // One loop that reads and writes memory asks for it all the time.
-        if self.plan.steps.len() == 1 && !self.plan.outputs.is_empty() {
+        let together = || self.plan.inputs.iter().filter(|input| input.together);
+        // One loop over many streams keeps memory busy by itself; to ask for more would only hold it up.
+        if self.plan.steps.len() == 1 && together().count() > 2 {
             return;
         }
         let rank = self.plan.space.rank();
         let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
-        self.ahead.clear();
-        self.ahead.extend(inputs.map(|o| (address(o, start, rank).cast_const(), n * o.size)));
-    }
-
-    /// Fetches part `i` of `parts` of what was announced.
-    fn fetch(&self, i: usize, parts: usize) {
-        for &(at, bytes) in &self.ahead {
-            let lines = bytes.div_ceil(LINE);
-            for line in i * lines / parts..(i + 1) * lines / parts {
-                prefetch(at.wrapping_add(line * LINE));
-            }
+        for input in together() {
+            self.ahead.push(address(input, start, rank), n * input.size);
         }
     }
 
@@ -405,22 +433,20 @@ impl<'a> Worker<'a> {
     /// The values that the step reads stand at `at`, and its result has room for `n` elements.
     unsafe fn step(&mut self, step: Bound, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK], n: usize) {
         match step {
-            // SAFETY: the caller's promise; the loop was chosen for these types, and `place` keeps results and
-            // operands apart.
-            Bound::Loop { run, dst, args: [a, b, c], scalar } => unsafe {
-                run(self.at[dst], self.at[a], self.at[b], self.at[c], if scalar { 1 } else { n })
-            },
-            Bound::Pair { run, dst, args, scalars, all } => {
-                let mut spread = [[0f32; LANES]; MOST_ARGS];
-                let mut from = args.map(|arg| self.at[arg].cast_const().cast::<f32>());
-                for k in (0..MOST_ARGS).filter(|&k| scalars[k]) {
-                    // SAFETY: a scalar is one readable element.
-                    spread[k] = [unsafe { *from[k] }; LANES];
-                    from[k] = spread[k].as_ptr();
-                }
-                let n = if all { 1 } else { n };
-                // SAFETY: the caller's promise, as for other loops.
-                unsafe { run(self.at[dst].cast(), from, scalars.map(|scalar| usize::from(!scalar)), n) }
+            Bound::Loop { run, dst, more, args, scalar, all } => {
+                let mut call = Call {
+                    dst: self.at[dst],
+                    more: more.map_or([std::ptr::null_mut(); MORE], |more| more.map(|value| self.at[value])),
+                    args: args.map(|arg| self.at[arg].cast_const()),
+                    scalar,
+                    n: if all { LANES } else { n },
+                    stream: self.plan.streams[dst] && self.lines,
+                    ahead: &mut self.ahead,
+                    level: self.plan.level,
+                };
+                // SAFETY: the caller's promise; the loop was chosen for these types, `place` keeps results and
+                // operands apart, and a scalar is a block.
+                unsafe { run.run(&mut call) }
             }
             Bound::Index { dst, dtype } => {
                 let at = self.at[dst];
@@ -448,6 +474,9 @@ impl<'a> Worker<'a> {
             }
             Bound::Store { output } => {
                 let output = &self.plan.outputs[output];
+                if output.mode == Mode::Streamed && self.plan.streams[output.value] && self.lines {
+                    return;
+                }
                 let to = address(output, start, self.plan.space.rank());
                 let mut from = self.at[output.value];
                 if self.plan.scalar[output.value] {

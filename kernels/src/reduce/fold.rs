@@ -3,7 +3,10 @@
 use super::{LANES, Reduction};
 use crate::DType;
 use crate::pointwise::Lane;
-use crate::simd::Level;
+use crate::simd::{Level, prefetch};
+
+/// How far ahead of a fold memory is asked for, in bytes.
+const AHEAD: usize = 2048;
 
 /// The loops of one reduction of one type. Positions that beat all before are kept beside the values for ArgMax and
 /// ArgMin.
@@ -121,6 +124,7 @@ fn fold_lanes<T: Copy, F: Fold<T>>(lanes: &mut [T; LANES], x: &[T]) {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut sum = *lanes;
     for chunk in chunks {
+        prefetch(chunk.as_ptr().wrapping_byte_add(AHEAD));
         for l in 0..LANES {
             sum[l] = F::fold(sum[l], chunk[l]);
         }
@@ -159,9 +163,41 @@ unsafe fn rows<T: Copy, F: Fold<T>>(out: *mut u8, x: *const u8, rows: usize, len
         4 => return tiny_rows::<T, F, 4>(out, x),
         _ => {}
     }
-    for (out, row) in out.iter_mut().zip(x.chunks_exact(len)) {
-        let mut lanes = [F::IDENTITY; LANES];
-        fold_lanes::<T, F>(&mut lanes, row);
+    // Several rows at once: each fold waits for the one before it, but not for those of other rows.
+    let (fours, few) = out.as_chunks_mut::<4>();
+    let (x, rest) = x.split_at(4 * len * fours.len());
+    for (out, rows) in fours.iter_mut().zip(x.chunks_exact(4 * len)) {
+        *out = fold_rows::<T, F, 4>(rows, len);
+    }
+    let (pair, last) = few.as_chunks_mut::<2>();
+    for out in pair {
+        *out = fold_rows::<T, F, 2>(&rest[..2 * len], len);
+    }
+    for out in last {
+        [*out] = fold_rows::<T, F, 1>(&rest[rest.len() - len..], len);
+    }
+}
+
+/// One result for each of `N` rows of `len` elements.
+#[inline(always)]
+fn fold_rows<T: Copy, F: Fold<T>, const N: usize>(x: &[T], len: usize) -> [T; N] {
+    let mut lanes = [[F::IDENTITY; LANES]; N];
+    let whole = len / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        for (k, lanes) in lanes.iter_mut().enumerate() {
+            let chunk = &x[k * len + at..][..LANES];
+            prefetch(chunk.as_ptr().wrapping_byte_add(AHEAD));
+            for l in 0..LANES {
+                lanes[l] = F::fold(lanes[l], chunk[l]);
+            }
+        }
+    }
+    for (k, lanes) in lanes.iter_mut().enumerate() {
+        for (a, &x) in lanes.iter_mut().zip(&x[k * len + whole..(k + 1) * len]) {
+            *a = F::fold(*a, x);
+        }
+    }
+    lanes.map(|mut lanes| {
         let mut half = LANES / 2;
         while half > 0 {
             for l in 0..half {
@@ -169,8 +205,8 @@ unsafe fn rows<T: Copy, F: Fold<T>>(out: *mut u8, x: *const u8, rows: usize, len
             }
             half /= 2;
         }
-        *out = lanes[0];
-    }
+        lanes[0]
+    })
 }
 
 /// Rows so short that most lanes would stay empty: the same folds without those, which change nothing.

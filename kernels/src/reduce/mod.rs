@@ -27,6 +27,9 @@ pub const LANES: usize = 16;
 /// Elements of one block.
 pub const BLOCK: usize = 4096;
 
+/// Bytes of the lanes that columns are summed in at a time.
+const LANE_BYTES: usize = 32 << 10;
+
 /// What is done along the reduced axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduction {
@@ -314,7 +317,9 @@ impl Run<'_> {
     /// As [`Kernel::run`].
     unsafe fn blocks(&self) {
         let (layout, code, arg) = (&self.layout, &self.kernel.code, self.kernel.reduction.is_arg());
-        let widest = if layout.columns <= code.tile / 2 { layout.columns } else { code.tile / 2 };
+        // The lanes of all columns stay in the first-level cache.
+        let most = (code.tile / 2).min(LANE_BYTES / LANES / self.size);
+        let widest = layout.columns.min(most);
         let cut = Grid::new(&[layout.columns], &[widest]);
         let widest = cut.chunk[0];
         // Rows of a part of the columns do not lie together: one at a time they are read in place.
@@ -390,7 +395,8 @@ impl Run<'_> {
             let (mut next_start, mut next_size, mut next) = (start, size, 0);
             if r + count < end {
                 next = layout.next_box(r + count, end, room, &mut next_start, &mut next_size);
-                if self.far {
+                // What is read in place, in order, asks for itself.
+                if self.far && (worker.computes() || job.columns.len() > 1) {
                     worker.announce(&next_start, &next_size);
                 }
             }
