@@ -45,7 +45,8 @@ fn split(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Prints what the steps of a GPU cost the host.
+/// Prints what the steps of a GPU cost the host: `host_s` is all of it, of the thread's processor, `planning_s` and
+/// `recording_s` are parts. The rest builds expressions, submits, reads, and tidies up what is done.
 fn on_gpu(only: Option<&String>, steps: u32) -> Result<()> {
     let gpu = Device::gpu()?;
     for workload in WORKLOADS.iter().chain([&NARROW]).filter(|w| only.is_none_or(|only| *only == w.name)) {

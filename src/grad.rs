@@ -85,7 +85,7 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
     }
     let mut sweep = Sweep::new(y, xs);
     as_part(y.node().part.saturating_add(1), || sweep.run(y, g));
-    xs.iter().map(|x| sweep.cotangents.get(x.id()).cloned()).collect()
+    xs.iter().map(|x| sweep.cotangents[*sweep.place.get(x.id())?].clone()).collect()
 }
 
 /// The product of the Jacobian of `y` for `x` with the tangent `v` (of `x`'s shape), by differentiating the
@@ -120,10 +120,13 @@ pub fn hvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
 }
 
 struct Sweep {
-    cotangents: AgeMap<Tensor>,
-    /// Whether a wanted tensor lies at or below a node.
-    needed: AgeMap<()>,
-    targets: AgeMap<()>,
+    /// The nodes at or below which a wanted tensor lies, oldest first.
+    nodes: Vec<Tensor>,
+    /// Where each stands in `nodes`.
+    place: AgeMap<usize>,
+    /// Whether each is a wanted tensor itself.
+    wanted: Vec<bool>,
+    cotangents: Vec<Option<Tensor>>,
 }
 
 /// Whether a gradient can go on below a node.
@@ -131,82 +134,83 @@ fn passes(x: &Tensor) -> bool {
     x.node().has_history() && !matches!(x.node().op, Op::StopGrad)
 }
 
-/// The inputs a gradient flows to. Below a checkpoint that is what its segment was given, not the segment.
-fn flows_to(x: &Tensor) -> Inputs {
-    match (&x.node().op, x.node().inputs()) {
-        (Op::Checkpoint, inputs) if !inputs.as_slice().is_empty() => {
-            Inputs::from(inputs.as_slice()[1..].to_vec())
-        }
-        (_, inputs) => inputs,
-    }
+/// Shows `f` the inputs a gradient flows to. Below a checkpoint that is what its segment was given, not the segment.
+fn flows_to<R>(x: &Tensor, f: impl FnOnce(&[Tensor]) -> R) -> R {
+    x.node().with_inputs(|inputs| match (&x.node().op, inputs) {
+        (Op::Checkpoint, [_, given @ ..]) => f(given),
+        _ => f(inputs),
+    })
 }
 
 impl Sweep {
     fn new(y: &Tensor, xs: &[&Tensor]) -> Sweep {
-        let [needed, targets] = [AgeMap::new(y.id()), AgeMap::new(y.id())];
-        let mut sweep = Sweep { cotangents: AgeMap::new(y.id()), needed, targets };
+        let mut targets = AgeMap::new(y.id());
         for x in xs {
-            sweep.targets.insert(x.id(), ());
+            targets.insert(x.id(), ());
         }
         let oldest = xs.iter().map(|x| x.id()).min().unwrap_or(0);
+        let below = reachable([y], |x| passes(x) && x.id() > oldest);
+        let (mut nodes, mut wanted) = (Vec::with_capacity(below.len()), Vec::with_capacity(below.len()));
+        let mut place = AgeMap::new(y.id());
         // Oldest first: whether a node is needed is known before its users ask.
-        for x in reachable([y], |x| passes(x) && x.id() > oldest) {
-            let below = passes(&x) && flows_to(&x).as_slice().iter().any(|i| sweep.needed.contains(i.id()));
-            if below || sweep.targets.contains(x.id()) {
-                sweep.needed.insert(x.id(), ());
+        for x in below {
+            let target = targets.get(x.id()).is_some();
+            let needed = |x: &Tensor| place.get(x.id()).is_some();
+            if target || passes(&x) && flows_to(&x, |inputs| inputs.iter().any(needed)) {
+                place.insert(x.id(), nodes.len());
+                nodes.push(x);
+                wanted.push(target);
             }
         }
-        sweep
+        let cotangents = vec![None; nodes.len()];
+        Sweep { nodes, place, wanted, cotangents }
+    }
+
+    fn needs(&self, x: &Tensor) -> bool {
+        self.place.get(x.id()).is_some()
     }
 
     fn run(&mut self, y: &Tensor, g: &Tensor) {
-        if !self.needed.contains(y.id()) {
-            return;
-        }
-        let mut waiting = std::collections::BTreeMap::new();
         self.add(y, g.clone());
-        waiting.insert(y.id(), y.clone());
-        while let Some((id, y)) = waiting.pop_last() {
-            let g = if self.targets.contains(id) {
-                self.cotangents.get(id).cloned()
-            } else {
-                self.cotangents.remove(id)
-            };
+        // Newest first: whatever adds to a node's cotangent is younger than it.
+        for i in (0..self.nodes.len()).rev() {
+            let g = if self.wanted[i] { self.cotangents[i].clone() } else { self.cotangents[i].take() };
             let Some(g) = g else { continue };
-            if !passes(&y) {
-                continue;
-            }
-            for (x, part) in self.contributions(&y, &g) {
-                self.add(&x, part);
-                waiting.insert(x.id(), x);
+            if passes(&self.nodes[i]) {
+                self.pass_on(i, &g);
             }
         }
     }
 
-    fn contributions(&self, y: &Tensor, g: &Tensor) -> Vec<(Tensor, Tensor)> {
+    /// Adds what the cotangent `g` of node `i` gives to those of its inputs.
+    fn pass_on(&mut self, i: usize, g: &Tensor) {
+        let y = self.nodes[i].clone();
         let inputs = y.node().inputs();
         let x = inputs.as_slice();
         if x.is_empty() {
-            return vec![];
+            return;
         }
         if let Op::Checkpoint = y.node().op {
-            return self.recompute(y, g);
+            self.recompute(&y, g).into_iter().for_each(|(x, part)| self.add(&x, part));
+            return;
         }
-        let needs = |i: usize| self.needed.contains(x[i].id());
-        let parts = on_behalf_of(y.node().site, || y.node().op.vjp(x, y, g, &needs));
-        x.iter()
-            .zip(parts)
-            .filter_map(|(x, part)| part.filter(|_| self.needed.contains(x.id())).map(|p| (x.clone(), p)))
-            .collect()
+        let parts = on_behalf_of(y.node().site, || y.node().op.vjp(x, &y, g, &|i| self.needs(&x[i])));
+        for (x, part) in x.iter().zip(parts) {
+            if let Some(part) = part {
+                self.add(x, part);
+            }
+        }
     }
 
+    /// Adds to the cotangent of `x`, if it is needed.
     fn add(&mut self, x: &Tensor, part: Tensor) {
+        let Some(&at) = self.place.get(x.id()) else { return };
         debug_assert_eq!((x.shape(), x.dtype()), (part.shape(), part.dtype()), "cotangent of {x:?}");
-        let total = match self.cotangents.remove(x.id()) {
+        let total = match self.cotangents[at].take() {
             Some(sum) => on_behalf_of(x.node().site, || sum + part),
             None => part,
         };
-        self.cotangents.insert(x.id(), total);
+        self.cotangents[at] = Some(total);
     }
 
     /// The rule of a checkpoint: the segment is written again, on inputs that wait for the cotangent, and
@@ -234,7 +238,7 @@ impl Sweep {
             });
             copies.insert(x.id(), copy);
         }
-        let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needed.contains(x.id())).collect();
+        let wanted: Vec<&Tensor> = given.iter().filter(|x| self.needs(x)).collect();
         let late: Vec<&Tensor> = wanted.iter().map(|x| &copies[&x.id()]).collect();
         let parts = vjp(&copies[&segment_end.id()], &late, g);
         wanted.into_iter().zip(parts).filter_map(|(x, part)| part.map(|p| (x.clone(), p))).collect()

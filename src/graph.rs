@@ -113,13 +113,19 @@ impl Node {
         self.state().value.clone()
     }
 
-    /// The value, or where there is none yet the inputs that it is computed from.
-    pub fn inputs_or_value(&self) -> (Inputs, Option<Value>) {
+    /// Shows the inputs as they are now to `f`, which must not ask this node for anything.
+    pub fn with_inputs<R>(&self, f: impl FnOnce(&[Tensor]) -> R) -> R {
+        f(self.state().inputs.as_slice())
+    }
+
+    /// The value, or where there is none yet, the inputs that it is computed from: shown to `f`, which must not ask this
+    /// node for anything.
+    pub fn value_or_inputs(&self, f: impl FnOnce(&[Tensor])) -> Option<Value> {
         let state = self.state();
-        match &state.value {
-            Some(value) => (Inputs::None, Some(value.clone())),
-            None => (state.inputs.clone(), None),
+        if state.value.is_none() {
+            f(state.inputs.as_slice());
         }
+        state.value.clone()
     }
 
     pub fn is_evaluated(&self) -> bool {
@@ -181,22 +187,27 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut orphans: Vec<Inputs> = vec![std::mem::take(&mut state.inputs)];
-        while let Some(inputs) = orphans.pop() {
-            let mut adopt = |tensor: Tensor| {
-                tensor.node().uses.fetch_sub(1, Ordering::Relaxed);
-                if let Some(mut node) = tensor.into_unique() {
-                    let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-                    orphans.push(std::mem::take(&mut state.inputs));
+        let mut next = Some(std::mem::take(&mut state.inputs));
+        let mut orphans: Vec<Inputs> = Vec::new();
+        let adopt = |tensor: Tensor, orphans: &mut Vec<Inputs>| {
+            tensor.node().uses.fetch_sub(1, Ordering::Relaxed);
+            if let Some(mut node) = tensor.into_unique() {
+                let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+                match std::mem::take(&mut state.inputs) {
+                    Inputs::None => {}
+                    inputs => orphans.push(inputs),
                 }
-            };
+            }
+        };
+        while let Some(inputs) = next {
             match inputs {
                 Inputs::None => {}
-                Inputs::One(x) => x.into_iter().for_each(&mut adopt),
-                Inputs::Two(x) => x.into_iter().for_each(&mut adopt),
-                Inputs::Three(x) => x.into_iter().for_each(&mut adopt),
-                Inputs::Many(x) => x.into_vec().into_iter().for_each(&mut adopt),
+                Inputs::One(x) => x.into_iter().for_each(|x| adopt(x, &mut orphans)),
+                Inputs::Two(x) => x.into_iter().for_each(|x| adopt(x, &mut orphans)),
+                Inputs::Three(x) => x.into_iter().for_each(|x| adopt(x, &mut orphans)),
+                Inputs::Many(x) => x.into_vec().into_iter().for_each(|x| adopt(x, &mut orphans)),
             }
+            next = orphans.pop();
         }
     }
 }
@@ -390,6 +401,8 @@ pub(crate) struct AgeMap<T> {
 impl<T> AgeMap<T> {
     /// Ages below this stand in the list.
     const NEAR: u64 = 4096;
+    /// The shortest list: one that grows from nothing would be moved for every doubling.
+    const FIRST: usize = 256;
 
     /// No entries; `newest` is the id that the walk starts at.
     pub fn new(newest: u64) -> AgeMap<T> {
@@ -405,7 +418,7 @@ impl<T> AgeMap<T> {
     pub fn insert(&mut self, id: u64, value: T) -> Option<T> {
         let Some(age) = self.near(id) else { return self.far.insert(id, value) };
         if age >= self.near.len() {
-            self.near.resize_with((age + 1).next_power_of_two(), || None);
+            self.near.resize_with((age + 1).next_power_of_two().max(Self::FIRST), || None);
         }
         self.near[age].replace(value)
     }
@@ -417,39 +430,46 @@ impl<T> AgeMap<T> {
         }
     }
 
-    pub fn contains(&self, id: u64) -> bool {
-        self.get(id).is_some()
-    }
-
-    pub fn remove(&mut self, id: u64) -> Option<T> {
-        match self.near(id) {
-            Some(age) => self.near.get_mut(age)?.take(),
-            None => self.far.remove(&id),
-        }
+    /// All that was put in, by increasing id.
+    pub fn oldest_first(&mut self) -> impl Iterator<Item = &mut T> {
+        let mut far: Vec<_> = self.far.iter_mut().collect();
+        far.sort_unstable_by_key(|(id, _)| **id);
+        far.into_iter().map(|(_, value)| value).chain(self.near.iter_mut().rev().flatten())
     }
 }
+
+/// Nodes that a walk has room for from the start: those of a small network's step.
+pub(crate) const ROOM: usize = 256;
 
 /// The nodes reachable from `roots`, oldest first. `enter` says whether to go on below a node.
 pub(crate) fn reachable<'a>(
     roots: impl IntoIterator<Item = &'a Tensor>,
     mut enter: impl FnMut(&Tensor) -> bool,
 ) -> Vec<Tensor> {
-    let mut found = Vec::new();
-    let mut stack: Vec<Tensor> = roots.into_iter().cloned().collect();
-    let mut seen = AgeMap::new(stack.iter().map(Tensor::id).max().unwrap_or(0));
-    while let Some(tensor) = stack.pop() {
-        if seen.insert(tensor.id(), ()).is_some() {
-            continue;
+    let roots: Vec<&Tensor> = roots.into_iter().collect();
+    let mut seen = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
+    let mut stack: Vec<Tensor> = Vec::with_capacity(ROOM);
+    let mut meet = |x: &Tensor, stack: &mut Vec<Tensor>| {
+        if seen.insert(x.id(), 0).is_none() {
+            stack.push(x.clone());
         }
+    };
+    roots.into_iter().for_each(|x| meet(x, &mut stack));
+    let mut found = Vec::with_capacity(ROOM);
+    while let Some(tensor) = stack.pop() {
         if enter(&tensor) {
-            for x in tensor.node().inputs().as_slice() {
-                if !seen.contains(x.id()) {
-                    stack.push(x.clone());
-                }
-            }
+            tensor.node().with_inputs(|inputs| inputs.iter().for_each(|x| meet(x, &mut stack)));
         }
         found.push(tensor);
     }
-    found.sort_unstable_by_key(Tensor::id);
-    found
+    for (i, x) in found.iter().enumerate() {
+        seen.insert(x.id(), i);
+    }
+    in_order(found, seen.oldest_first().map(|at| *at))
+}
+
+/// `list` in the order of its places that `order` gives, each once.
+pub(crate) fn in_order<T>(list: Vec<T>, order: impl Iterator<Item = usize>) -> Vec<T> {
+    let mut list: Vec<Option<T>> = list.into_iter().map(Some).collect();
+    order.map(|at| list[at].take().expect("each once")).collect()
 }

@@ -13,8 +13,10 @@ pub struct Host {
     pub busy: f64,
     /// Seconds that it waited for the device.
     pub waited: f64,
-    /// Seconds of walking graphs and finding their plans.
+    /// Seconds in which graphs were walked and their plans found.
     pub planning: f64,
+    /// Seconds in which plans were recorded.
+    pub recording: f64,
     /// Command buffers submitted.
     pub submissions: f64,
     /// Kernels dispatched.
@@ -26,10 +28,10 @@ pub struct Host {
 impl Host {
     /// One line of JSON about the step `name`, with further figures behind.
     pub fn json(&self, name: &str, further: &[(&str, f64)]) -> String {
-        let Host { step, busy, waited, planning, submissions, dispatches, bind_groups } = self;
+        let Host { step, busy, waited, planning, recording, submissions, dispatches, bind_groups } = self;
         let mut line = format!(
             "{{\"suite\":\"train\",\"name\":\"{name}\",\"impl\":\"gradus-gpu\",\"step_s\":{step:.6e},\
-             \"host_s\":{busy:.6e},\"planning_s\":{planning:.6e},\"waited_s\":{waited:.6e},\
+             \"host_s\":{busy:.6e},\"planning_s\":{planning:.6e},\"recording_s\":{recording:.6e},\"waited_s\":{waited:.6e},\
              \"submissions\":{submissions:.2},\"dispatches\":{dispatches:.1},\"bind_groups\":{bind_groups:.2}"
         );
         for (name, figure) in further {
@@ -62,12 +64,14 @@ pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -
         step()?;
     }
     let stats = || device.stats().unwrap_or_default();
-    let (before, planned, ran, start) = (stats(), exec_stats().planning, thread_time(), Instant::now());
+    let (before, executed) = (stats(), exec_stats());
+    let (ran, start) = (thread_time(), Instant::now());
     for _ in 0..steps {
         step()?;
     }
     let (total, ran_now, after) = (start.elapsed(), thread_time(), stats());
-    let (waited, planning) = (after.waited - before.waited, exec_stats().planning - planned);
+    let executed_now = exec_stats();
+    let waited = after.waited - before.waited;
     let busy = match (ran, ran_now) {
         (Some(from), Some(to)) => to - from,
         _ => total.saturating_sub(waited),
@@ -77,9 +81,10 @@ pub fn cost(device: &Device, steps: u32, mut step: impl FnMut() -> Result<()>) -
         step: each(total.as_secs_f64()),
         busy: each(busy.as_secs_f64()),
         waited: each(waited.as_secs_f64()),
+        planning: each((executed_now.planning - executed.planning).as_secs_f64()),
+        recording: each((executed_now.running - executed.running).as_secs_f64()),
         submissions: each((after.submissions - before.submissions) as f64),
         dispatches: each((after.dispatches - before.dispatches) as f64),
-        planning: each(planning.as_secs_f64()),
         bind_groups: each((after.bind_groups - before.bind_groups) as f64),
     })
 }

@@ -8,6 +8,7 @@ use super::gpu;
 use super::plan::plan;
 use crate::error::Result;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -38,9 +39,40 @@ struct Entry {
     used: u64,
 }
 
+/// Hashes keys, which are thousands of words: four at a time, since a product waits only for the one before it in its
+/// lane. Nobody but the program itself makes keys, and equal hashes are told apart by the whole key.
+#[derive(Default)]
+struct KeyHasher([u64; 4]);
+
+impl KeyHasher {
+    fn mix(&mut self, lane: usize, word: u64) {
+        self.0[lane] = (self.0[lane].rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        let mut all = KeyHasher::default();
+        self.0.iter().for_each(|&lane| all.mix(0, lane ^ lane >> 32));
+        all.0[0] ^ all.0[0] >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for four in words.chunks(4) {
+            four.iter().enumerate().for_each(|(lane, &word)| self.mix(lane, u64::from_le_bytes(word)));
+        }
+        rest.iter().for_each(|&byte| self.mix(0, u64::from(byte)));
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.mix(0, length as u64);
+    }
+}
+
 #[derive(Default)]
 struct Cache {
-    plans: HashMap<Box<[u64]>, Entry>,
+    plans: HashMap<Box<[u64]>, Entry, BuildHasherDefault<KeyHasher>>,
     clock: u64,
 }
 

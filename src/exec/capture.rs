@@ -4,13 +4,13 @@
 use super::Value;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{AgeMap, IdMap, Inputs};
+use crate::graph::{AgeMap, IdMap, ROOM, in_order};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 use std::collections::HashSet;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 /// Which values to keep, besides those asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,8 @@ pub(crate) enum Positions {
 }
 
 impl Positions {
-    fn of(inputs: &Inputs, position: &AgeMap<u32>) -> Positions {
-        let inputs = inputs.as_slice();
-        let at = |x: &Tensor| *position.get(x.id()).expect("the walk has been at every input");
+    fn of(inputs: &[u64], position: &AgeMap<usize>) -> Positions {
+        let at = |id: &u64| *position.get(*id).expect("the walk has been at every input") as u32;
         if inputs.len() > 3 {
             return Positions::Many(inputs.iter().map(at).collect());
         }
@@ -106,66 +105,86 @@ impl Capture {
         if pending.is_empty() {
             return Ok(None);
         }
-        let (mut found, position) = walk(&pending);
-        let device = settle(&pending, &mut found)?;
+        let mut walk = Walk::new(&pending);
+        let device = settle(&pending, &mut walk.found)?;
+        let count = walk.found.len();
         let mut capture = Capture {
             device,
-            nodes: Vec::with_capacity(found.len()),
+            nodes: Vec::with_capacity(count),
             leaves: Vec::new(),
             params: Vec::new(),
-            param_of: vec![[0; 2]; found.len()],
-            wanted: vec![0; found.len()],
-            uses: Vec::new(),
-            spent: vec![0; found.len()],
-            depends: vec![false; found.len()],
-            key: Vec::with_capacity(found.len() * 8),
-            key_at: Vec::with_capacity(found.len() + 1),
+            param_of: vec![[0; 2]; count],
+            wanted: vec![0; count],
+            uses: vec![0; count],
+            spent: vec![0; count],
+            depends: vec![false; count],
+            key: Vec::with_capacity(count * 8),
+            key_at: Vec::with_capacity(count + 1),
         };
         let mut given: IdMap<usize> = IdMap::default();
         spent.iter().for_each(|x| *given.entry(x.id()).or_default() += 1);
-        let mut uses = vec![0usize; found.len()];
-        let mut param_index: IdMap<u32> = IdMap::default();
-        for (i, (tensor, inputs, value)) in found.into_iter().enumerate() {
-            let own = || given.get(&tensor.id()).copied().unwrap_or(0);
-            capture.spent[i] = value.as_ref().map_or(0, |_| own());
-            capture.depends[i] = capture.spent[i] > 0;
-            let inputs = Positions::of(&inputs, &position);
-            for &x in inputs.iter() {
-                uses[x as usize] += 1;
-                capture.depends[i] |= capture.depends[x as usize];
-            }
-            let role = match value {
-                Some(value) => {
-                    capture.leaves.push(value);
-                    Role::Leaf(capture.leaves.len() as u32 - 1)
-                }
-                None => Role::Pending,
-            };
-            capture.key_at.push(capture.key.len());
-            capture.encode(i, &tensor, &inputs, role, &mut param_index);
-            capture.nodes.push(Captured { tensor, inputs, role });
+        let mut params: IdMap<u32> = IdMap::default();
+        for found in walk.found {
+            let inputs = Positions::of(&walk.inputs[found.inputs], &walk.position);
+            capture.append(found.tensor, inputs, found.value, &given, &mut params);
         }
         capture.key_at.push(capture.key.len());
         for root in pending {
-            let at = position.get(root.id()).expect("the walk began there");
-            capture.wanted[*at as usize] = 3;
+            let at = walk.position.get(root.id()).expect("the walk began there");
+            capture.wanted[*at] = 3;
         }
-        let inside = capture.inside_checkpoints();
-        for i in 0..capture.nodes.len() {
-            // Besides those of the user there is one handle in `nodes`, and one for each use in the graph.
-            let held = || capture.nodes[i].tensor.handles() > 1 + uses[i];
-            let optional = capture.wanted[i] == 0 && !inside[i];
-            if optional && (keep == Keep::All || (keep == Keep::Held && held())) {
-                capture.wanted[i] = if capture.depends[i] { 2 } else { 1 };
-            }
-        }
-        capture.uses = uses;
+        capture.want_held(keep);
         for word in capture.wanted.chunks(32) {
             let bits = word.iter().fold(0u64, |bits, &w| bits << 2 | u64::from(w));
             capture.key.push(bits);
         }
         capture.key.push(capture.device.number());
         Ok(Some(capture))
+    }
+
+    /// Takes the next node in. `given` says how many of the spent handles are each leaf's.
+    fn append(
+        &mut self,
+        tensor: Tensor,
+        inputs: Positions,
+        value: Option<Value>,
+        given: &IdMap<usize>,
+        params: &mut IdMap<u32>,
+    ) {
+        let i = self.nodes.len();
+        if value.is_some() && !given.is_empty() {
+            self.spent[i] = given.get(&tensor.id()).copied().unwrap_or(0);
+            self.depends[i] = self.spent[i] > 0;
+        }
+        for &x in inputs.iter() {
+            self.uses[x as usize] += 1;
+            self.depends[i] |= self.depends[x as usize];
+        }
+        let role = match value {
+            Some(value) => {
+                self.leaves.push(value);
+                Role::Leaf(self.leaves.len() as u32 - 1)
+            }
+            None => Role::Pending,
+        };
+        self.key_at.push(self.key.len());
+        self.encode(i, &tensor, &inputs, role, params);
+        self.nodes.push(Captured { tensor, inputs, role });
+    }
+
+    /// Marks what `keep` says is to be kept besides the roots.
+    fn want_held(&mut self, keep: Keep) {
+        if keep == Keep::Roots {
+            return;
+        }
+        let inside = self.inside_checkpoints();
+        for (i, captured) in self.nodes.iter().enumerate() {
+            // Besides those of the user there is one handle in `nodes`, and one for each use in the graph.
+            let held = || captured.tensor.handles() > 1 + self.uses[i];
+            if self.wanted[i] == 0 && !inside[i] && (keep == Keep::All || held()) {
+                self.wanted[i] = if self.depends[i] { 2 } else { 1 };
+            }
+        }
     }
 
     /// The nodes of checkpoints' segments: their values are to be computed again, so they are not kept for later.
@@ -241,6 +260,13 @@ impl Capture {
     }
 }
 
+impl Drop for Capture {
+    /// The newest first: by then nobody uses a node, and one after the other is freed by itself.
+    fn drop(&mut self) {
+        while self.nodes.pop().is_some() {}
+    }
+}
+
 enum Attributes {
     None,
     One(u64),
@@ -295,17 +321,32 @@ fn conv_words(c: &gradus_kernels::conv::Conv) -> Vec<u64> {
     single.into_iter().chain(lists.into_iter().flatten()).map(|v| v as u64).collect()
 }
 
-type Found = (Tensor, Inputs, Option<Value>);
+/// A node that the walk has found.
+struct Found {
+    tensor: Tensor,
+    value: Option<Value>,
+    /// Where the ids of its inputs stand in [`Walk::inputs`].
+    inputs: Range<usize>,
+}
+
+/// The nodes below some roots down to those with a value.
+struct Walk {
+    /// Oldest first.
+    found: Vec<Found>,
+    /// Where each node stands in `found`.
+    position: AgeMap<usize>,
+    inputs: Vec<u64>,
+}
 
 /// Finds where a graph is computed, and brings there what lies elsewhere: values of nodes that belong to no device.
-fn settle(roots: &[&Tensor], found: &mut [Found]) -> Result<Device> {
+fn settle(roots: &[&Tensor], all: &mut [Found]) -> Result<Device> {
     let owner = roots.iter().find_map(|x| x.node().device.clone());
     let away =
-        || found.iter().filter_map(|(.., value)| value.as_ref()).map(Value::device).find(|d| !d.is_cpu());
+        || all.iter().filter_map(|found| found.value.as_ref()).map(Value::device).find(|d| !d.is_cpu());
     let device = owner.or_else(away).or_else(Device::scoped).unwrap_or(Device::cpu());
-    for (tensor, _, value) in found {
+    for Found { tensor, value, .. } in all {
         match value {
-            Some(value) if value.device() != device => {
+            Some(value) if !value.lies_on(&device) => {
                 *value = value.on(&device, tensor.shape(), tensor.dtype())?;
                 tensor.node().set_value(value.clone());
             }
@@ -326,28 +367,35 @@ fn settle(roots: &[&Tensor], found: &mut [Found]) -> Result<Device> {
     Ok(device)
 }
 
-/// The nodes below `roots` down to those with a value, oldest first, and where each stands.
-fn walk(roots: &[&Tensor]) -> (Vec<Found>, AgeMap<u32>) {
-    let mut position = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
-    let mut found: Vec<Found> = Vec::new();
-    let mut stack: Vec<Tensor> = Vec::new();
-    for root in roots {
-        if position.insert(root.id(), 0).is_none() {
-            stack.push((*root).clone());
-        }
-    }
-    while let Some(tensor) = stack.pop() {
-        let (inputs, value) = tensor.node().inputs_or_value();
-        for x in inputs.as_slice() {
+impl Walk {
+    fn new(roots: &[&Tensor]) -> Walk {
+        let mut position = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
+        let mut found: Vec<Found> = Vec::with_capacity(ROOM);
+        let mut ids: Vec<u64> = Vec::with_capacity(2 * ROOM);
+        let mut stack: Vec<Tensor> = Vec::with_capacity(ROOM);
+        let mut meet = |x: &Tensor, stack: &mut Vec<Tensor>| {
             if position.insert(x.id(), 0).is_none() {
                 stack.push(x.clone());
             }
+        };
+        roots.iter().for_each(|root| meet(root, &mut stack));
+        while let Some(tensor) = stack.pop() {
+            let first = ids.len();
+            let value = tensor.node().value_or_inputs(|inputs| {
+                for x in inputs {
+                    ids.push(x.id());
+                    meet(x, &mut stack);
+                }
+            });
+            found.push(Found { tensor, value, inputs: first..ids.len() });
         }
-        found.push((tensor, inputs, value));
+        for (i, found) in found.iter().enumerate() {
+            position.insert(found.tensor.id(), i);
+        }
+        let mut order = Vec::with_capacity(found.len());
+        for (new, at) in position.oldest_first().enumerate() {
+            order.push(std::mem::replace(at, new));
+        }
+        Walk { found: in_order(found, order.into_iter()), position, inputs: ids }
     }
-    found.sort_unstable_by_key(|(tensor, ..)| tensor.id());
-    for (i, (tensor, ..)) in found.iter().enumerate() {
-        position.insert(tensor.id(), i as u32);
-    }
-    (found, position)
 }

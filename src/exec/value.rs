@@ -51,6 +51,15 @@ impl Value {
         }
     }
 
+    /// Whether it lies on `device`.
+    pub fn lies_on(&self, device: &Device) -> bool {
+        match self {
+            Value::Host(_) => device.is_cpu(),
+            #[cfg(feature = "gpu")]
+            Value::Gpu(stored) => device.number() == stored.context().number(),
+        }
+    }
+
     /// Whether `handles` are all there are on the memory it lies in, and a tensor of this shape and type fills that.
     pub fn fills_alone(&self, handles: usize, shape: &Shape, dtype: DType) -> bool {
         match self {
@@ -73,7 +82,7 @@ impl Value {
     /// The same elements on `device`, waiting for them where that is necessary.
     #[track_caller]
     pub fn on(&self, device: &Device, shape: &Shape, dtype: DType) -> Result<Value> {
-        if self.device() == *device {
+        if self.lies_on(device) {
             return Ok(self.clone());
         }
         let host = super::block_on(self.to_host(shape, dtype))?;

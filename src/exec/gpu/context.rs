@@ -2,7 +2,7 @@
 
 use super::dispatch::Limits;
 use super::pipelines::Pipelines;
-use super::pool::{DeviceBuffer, Origin, Pool, Recent, Which};
+use super::pool::{DeviceBuffer, Origin, Pool, Raw, Recent, Which};
 use super::recorder::Recorder;
 use super::transfer::Staging;
 use super::tuning::Tuning;
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(super) pipelines: Pipelines,
     tuning: Mutex<Arc<Tuning>>,
     recorder: Mutex<Recorder>,
+    /// Where kernels report an index outside its axis: see `shaders/lib/fault.wgsl`.
+    pub(super) fault: Raw,
     /// What first went wrong in a way that leaves the device's state unknown.
     lost: Arc<OnceLock<String>>,
     /// Command buffers submitted; the one being recorded has this number.
@@ -108,6 +110,12 @@ impl Context {
         });
         let limits = limits(&device.limits());
         let recorder = Mutex::new(Recorder::new(&device));
+        let fault = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("fault"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
         Context {
             number: AtomicU64::new(NUMBERS.fetch_add(1, Relaxed)),
             adapter,
@@ -116,6 +124,8 @@ impl Context {
             staging: Staging::default(),
             tuning: Mutex::default(),
             recorder,
+            // Ids of the pool's buffers start at 1.
+            fault: Raw::new(fault, 0),
             device,
             queue,
             limits,

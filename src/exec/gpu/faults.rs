@@ -25,8 +25,7 @@ pub(super) fn check(context: &Context, report: &[u8]) -> Result<()> {
         return Ok(());
     }
     let mut recorder = context.recorder();
-    let fault = recorder.fault.buffer.clone();
-    recorder.encoder(context).clear_buffer(&fault, 0, None);
+    recorder.encoder(context).clear_buffer(&context.fault.buffer, 0, None);
     let origins = ORIGINS.lock().unwrap_or_else(PoisonError::into_inner);
     let (op, site) = origins[word(3) as usize];
     Err(Error::BadIndex { value: i64::from(word(1) as i32), len: word(2) as usize, op, site })

@@ -11,6 +11,7 @@ mod context;
 mod dispatch;
 mod epilogue;
 mod faults;
+mod groups;
 mod kernels;
 mod lower;
 mod pipelines;

@@ -10,7 +10,7 @@
 use super::context::Context;
 use crate::device::DeviceStats;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use crate::graph::IdMap;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +23,8 @@ const LEAST_KEPT: u64 = 64 << 20;
 /// A buffer that tensors share; back to the pool with the last of them.
 pub(crate) struct DeviceBuffer {
     pub context: Arc<Context>,
-    raw: Raw,
+    /// Until it goes back to the pool.
+    raw: Option<Raw>,
     class: u64,
     /// A word of it that the host has read already, and where it stands.
     pub(super) known: OnceLock<(usize, [u8; 4])>,
@@ -52,7 +53,8 @@ struct Free {
 
 #[derive(Default)]
 struct State {
-    free: HashMap<u64, Vec<Free>>,
+    /// By class.
+    free: IdMap<Vec<Free>>,
     live: u64,
     pooled: u64,
     most_live: u64,
@@ -104,11 +106,11 @@ pub(super) struct Recent([Option<Claim>; 2]);
 
 impl Recent {
     pub fn note(&mut self, buffer: &DeviceBuffer) {
-        let had = |claim: &Option<Claim>| claim.as_ref().is_some_and(|claim| claim.id == buffer.raw.id);
+        let had = |claim: &Option<Claim>| claim.as_ref().is_some_and(|claim| claim.id == buffer.raw().id);
         match [had(&self.0[0]), had(&self.0[1])] {
             [true, _] => self.0[1] = None,
             [_, true] => self.0.swap(0, 1),
-            _ => self.0 = [Some(Claim::new(&buffer.raw)), self.0[0].take()],
+            _ => self.0 = [Some(Claim::new(buffer.raw())), self.0[0].take()],
         }
     }
 }
@@ -206,23 +208,27 @@ impl Pool {
                 site: origin.site,
             });
         }
-        let pooled = {
-            let mut state = self.state();
-            let spare = state.pooled + class <= LEAST_KEPT;
-            let free = state.free.get_mut(&class);
-            let found = free.and_then(|list| which.find(list, spare).map(|at| list.remove(at)));
-            state.pooled -= found.as_ref().map_or(0, |_| class);
-            found
-        };
-        let raw = match pooled {
-            Some(free) => free.raw,
-            None => self.made_by_driver(context, class, bytes, origin)?,
-        };
         let mut state = self.state();
+        let spare = state.pooled + class <= LEAST_KEPT;
+        let free = state.free.get_mut(&class);
+        let raw = match free.and_then(|list| which.find(list, spare).map(|at| list.remove(at))) {
+            Some(free) => {
+                state.pooled -= class;
+                free.raw
+            }
+            None => {
+                drop(state);
+                let made = self.made_by_driver(context, class, bytes, origin)?;
+                state = self.state();
+                made
+            }
+        };
         state.live += class;
         state.most_live = state.most_live.max(state.live);
         state.peak = state.peak.max(state.live + state.pooled);
-        Ok(Arc::new(DeviceBuffer { context: Arc::clone(context), raw, class, known: OnceLock::new() }))
+        drop(state);
+        let context = Arc::clone(context);
+        Ok(Arc::new(DeviceBuffer { context, raw: Some(raw), class, known: OnceLock::new() }))
     }
 
     fn made_by_driver(&self, context: &Context, class: u64, bytes: u64, origin: Origin) -> Result<Raw> {
@@ -265,13 +271,15 @@ impl Pool {
 
 impl DeviceBuffer {
     pub fn raw(&self) -> &Raw {
-        &self.raw
+        self.raw.as_ref().expect("it is there until the buffer is dropped")
     }
 }
 
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
         let epoch = self.context.submissions.load(Relaxed);
-        self.context.pool.give_back(self.raw.clone(), self.class, epoch);
+        if let Some(raw) = self.raw.take() {
+            self.context.pool.give_back(raw, self.class, epoch);
+        }
     }
 }

@@ -3,11 +3,12 @@
 use super::context::Context;
 use super::dispatch::{Bind, Dispatch, Source, Word, fold_grid};
 use super::faults;
+use super::groups::Hint;
 use super::kernels::choice::Class;
 use super::lower::{Lowered, lower};
 use super::pipelines::Pipeline;
-use super::pool::{DeviceBuffer, Origin, Raw, Recent};
-use super::recorder::{Recorder, Run};
+use super::pool::{DeviceBuffer, Origin, Recent};
+use super::recorder::Recorder;
 use super::timing;
 use super::transfer::{Stored, WORD};
 use crate::error::{Error, Result};
@@ -25,15 +26,22 @@ pub(crate) struct Program {
     steps: Vec<Ready>,
     /// The guard's kernel.
     guard: Arc<Pipeline>,
+    memory: Mutex<Memory>,
+}
+
+/// What a plan remembers of its last runs, so that the next has less to look for.
+struct Memory {
     /// Which buffers the plan's slots had, and after them the scratch of the steps.
-    recent: Mutex<Vec<Recent>>,
+    recent: Vec<Recent>,
+    /// Which bind groups its dispatches had.
+    hints: Vec<Hint>,
 }
 
 /// A kernel with everything known but the buffers and the numbers of a run.
 struct Ready {
     /// Bytes of its scratch buffers.
     scratch: Vec<u64>,
-    /// Where they stand in [`Program::recent`].
+    /// Where they stand in [`Memory::recent`].
     recent: usize,
     runs: Vec<Prepared>,
     class: Option<Class>,
@@ -46,6 +54,8 @@ struct Prepared {
     /// What is read, then what is written.
     buffers: Vec<Bound>,
     grid: [u32; 3],
+    /// Where it stands in [`Memory::hints`].
+    hint: usize,
 }
 
 /// What is put in a word of parameters.
@@ -77,10 +87,13 @@ impl Program {
     pub fn new(context: &Arc<Context>, plan: Plan, capture: &Capture) -> Result<Program> {
         context.check()?;
         let tuning = context.shared_tuning();
-        let mut places = plan.slots.len();
+        let (mut places, mut dispatches) = (plan.slots.len(), 0);
         let ready = |step: &Step| -> Result<Ready> {
             let lowered = lower(&step.kernel, &plan.slots, capture, &tuning, &context.limits);
-            let runs = lowered.recipe.dispatches.iter().map(|d| prepare(context, d, &lowered));
+            let first = dispatches;
+            dispatches += lowered.recipe.dispatches.len();
+            let described = lowered.recipe.dispatches.iter().zip(first..);
+            let runs = described.map(|(dispatch, hint)| prepare(context, dispatch, &lowered, hint));
             let (runs, scratch) = (runs.collect::<Result<_>>()?, lowered.recipe.scratch.clone());
             let recent = places;
             places += scratch.len();
@@ -97,12 +110,13 @@ impl Program {
             grid: [1; 3],
         };
         let guard = context.pipelines.of(context, &guard)?;
-        let recent = Mutex::new((0..places).map(|_| Recent::default()).collect());
-        Ok(Program { context: Arc::clone(context), plan, steps, guard, recent })
+        let recent = (0..places).map(|_| Recent::default()).collect();
+        let memory = Mutex::new(Memory { recent, hints: vec![Hint::default(); dispatches] });
+        Ok(Program { context: Arc::clone(context), plan, steps, guard, memory })
     }
 }
 
-fn prepare(context: &Context, dispatch: &Dispatch, lowered: &Lowered) -> Result<Prepared> {
+fn prepare(context: &Context, dispatch: &Dispatch, lowered: &Lowered, hint: usize) -> Result<Prepared> {
     let bound = |bind: &Bind| match *bind {
         Bind::Input(k) => Bound::Place(lowered.inputs[k]),
         Bind::Output(k) => Bound::Place(lowered.outputs[k]),
@@ -126,6 +140,7 @@ fn prepare(context: &Context, dispatch: &Dispatch, lowered: &Lowered) -> Result<
         patches: dispatch.patches.iter().filter_map(|(at, word)| Some((*at, fill(word)?))).collect(),
         buffers: dispatch.reads.iter().chain(&dispatch.writes).map(bound).collect(),
         grid: dispatch.grid,
+        hint,
     })
 }
 
@@ -135,19 +150,19 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
     context.check()?;
     let mut recorder = context.recorder();
     // Names of buffers, which are no less true after a panic elsewhere. Locked after the recorder, by whoever holds it.
-    let mut recent = program.recent.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memory = program.memory.lock().unwrap_or_else(PoisonError::into_inner);
     let slots = vec![None; plan.slots.len()];
-    let mut machine = Machine { program, capture, slots, words: Vec::new() };
+    let mut machine = Machine { program, capture, slots };
     let flag = if guard { Some(machine.flag(&mut recorder)?) } else { None };
     for (step, ready) in plan.steps.iter().zip(&program.steps) {
         if trace::enabled() {
             let time = timing::time(context, &mut recorder, |recorder| {
-                machine.step(step, ready, &mut recent, recorder)
+                machine.step(step, ready, &mut memory, recorder)
             })?;
             let op = capture.nodes[step.node as usize].tensor.node().op.name();
             trace::note(step, op, time, ready.class.map(|class| class.to_string()));
         } else {
-            machine.step(step, ready, &mut recent, &mut recorder)?;
+            machine.step(step, ready, &mut memory, &mut recorder)?;
         }
         if let Some(flag) = &flag {
             machine.check(step, flag, &mut recorder)?;
@@ -158,7 +173,7 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
     }
     STATS.kernels_run.fetch_add(plan.steps.len() as u64, Relaxed);
     recorder.submit_if_full(context)?;
-    drop(recent);
+    drop(memory);
     drop(recorder);
     if let Some(flag) = flag {
         machine.report(flag)?;
@@ -181,8 +196,6 @@ struct Machine<'a> {
     program: &'a Program,
     capture: &'a Capture,
     slots: Vec<Option<Arc<DeviceBuffer>>>,
-    /// The parameters of the dispatch that is being recorded.
-    words: Vec<u32>,
 }
 
 impl Machine<'_> {
@@ -222,42 +235,42 @@ impl Machine<'_> {
         &mut self,
         step: &Step,
         ready: &Ready,
-        recent: &mut [Recent],
+        memory: &mut Memory,
         recorder: &mut Recorder,
     ) -> Result<()> {
         let context = &self.program.context;
         let origin = self.origin(step.node);
         for &(slot, _) in &step.begins {
             let bytes = self.program.plan.slots[slot as usize].0 as u64 * WORD;
-            let recent = &mut recent[slot as usize];
+            let recent = &mut memory.recent[slot as usize];
             let buffer = context.buffer(recorder, bytes, origin, recent)?;
             recent.note(&buffer);
             self.slots[slot as usize] = Some(buffer);
         }
         let mut scratch = Vec::with_capacity(ready.scratch.len());
-        for (&bytes, recent) in ready.scratch.iter().zip(&mut recent[ready.recent..]) {
+        for (&bytes, recent) in ready.scratch.iter().zip(&mut memory.recent[ready.recent..]) {
             let buffer = context.buffer(recorder, bytes, origin, recent)?;
             recent.note(&buffer);
             scratch.push(buffer);
         }
         for run in &ready.runs {
-            self.record(run, &scratch, origin, recorder)?;
+            self.record(run, &scratch, origin, &mut memory.hints[run.hint], recorder)?;
         }
         Ok(())
     }
 
     fn record(
-        &mut self,
+        &self,
         run: &Prepared,
         scratch: &[Arc<DeviceBuffer>],
         origin: Origin,
+        hint: &mut Hint,
         recorder: &mut Recorder,
     ) -> Result<()> {
-        let mut words = std::mem::take(&mut self.words);
-        words.clear();
-        words.extend_from_slice(&run.params);
+        let context = &self.program.context;
+        let params = recorder.params(context, &run.params)?;
         for (at, fill) in &run.patches {
-            let word = &mut words[*at];
+            let word = recorder.word(params, *at);
             let number = |k: &u32| self.capture.params[*k as usize];
             match fill {
                 Fill::Start(leaf) => *word += self.leaf(*leaf).offset as u32,
@@ -267,18 +280,14 @@ impl Machine<'_> {
                 Fill::High(k) => *word = (number(k) >> 32) as u32,
             }
         }
-        let fault = recorder.fault.clone();
         let buffer = |bound: &Bound| match bound {
             Bound::Place(Place::Leaf(leaf)) => self.leaf(*leaf).buffer.raw(),
             Bound::Place(Place::Slot(slot)) => self.slot(*slot).raw(),
             Bound::Scratch(k) => scratch[*k].raw(),
-            Bound::Fault => &fault,
+            Bound::Fault => &context.fault,
         };
-        let buffers: Vec<&Raw> = run.buffers.iter().map(buffer).collect();
-        let dispatch = Run { pipeline: &run.pipeline, params: &words, buffers: &buffers, grid: run.grid };
-        let result = recorder.dispatch(&self.program.context, &dispatch);
-        self.words = words;
-        result
+        recorder.dispatch(context, &run.pipeline, params, run.buffers.iter().map(buffer), run.grid, hint);
+        Ok(())
     }
 
     /// The guard's flag, not set.
@@ -294,13 +303,11 @@ impl Machine<'_> {
     fn check(&self, step: &Step, flag: &Stored, recorder: &mut Recorder) -> Result<()> {
         let context = &self.program.context;
         for &(slot, count, _) in &step.results {
-            let run = Run {
-                pipeline: &self.program.guard,
-                params: &[count as u32],
-                buffers: &[self.slot(slot).raw(), flag.buffer.raw()],
-                grid: fold_grid(count.div_ceil(256) as u64, &context.limits),
-            };
-            recorder.dispatch(context, &run)?;
+            let params = recorder.params(context, &[count as u32])?;
+            let buffers = [self.slot(slot).raw(), flag.buffer.raw()];
+            let grid = fold_grid(count.div_ceil(256) as u64, &context.limits);
+            let guard = &self.program.guard;
+            recorder.dispatch(context, guard, params, buffers.into_iter(), grid, &mut Hint::default());
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 //! reads a value, or when enough is recorded to keep the device busy.
 
 use super::context::Context;
-use super::pipelines::{Layout, Pipeline, params_layout};
+use super::groups::{Groups, Hint};
+use super::pipelines::{Pipeline, params_layout};
 use super::pool::{DeviceBuffer, Raw};
 use super::transfer::Stored;
 use crate::error::Result;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -22,23 +23,14 @@ const SLOT: usize = 64;
 const RANGES: [usize; 4] = [64, 256, 1024, 4096];
 /// Single numbers that a read of another value brings along, at most.
 const SCALARS: usize = 16;
-/// Bind groups kept.
-const GROUPS: usize = 4096;
-
-/// One dispatch with everything resolved.
-pub(super) struct Run<'a> {
-    pub pipeline: &'a Pipeline,
-    pub params: &'a [u32],
-    /// What is read, then what is written.
-    pub buffers: &'a [&'a Raw],
-    pub grid: [u32; 3],
-}
 
 /// What is recorded and not yet submitted, and what is under way.
 pub(super) struct Recorder {
-    // Before the encoder, whose end it must not outlive.
+    // Before the encoder, which it must not outlive.
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: Option<wgpu::CommandEncoder>,
+    /// The address of the pipeline that is set in the pass: pipelines live as long as their device.
+    pipeline: usize,
     /// Parameters of what is recorded: written to the buffer when it is submitted, before it runs and after whatever
     /// was submitted earlier has run.
     words: Vec<u32>,
@@ -47,15 +39,19 @@ pub(super) struct Recorder {
     ranges: [wgpu::BindGroup; RANGES.len()],
     dispatches: u32,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
-    /// Bind groups by layout and buffers.
-    groups: HashMap<Vec<u64>, wgpu::BindGroup>,
-    /// The key of the dispatch that is being recorded.
-    key: Vec<u64>,
+    groups: Groups,
     /// Single numbers computed and not read yet: where the host reads one value, it reads these too, and need not
     /// wait a second time.
     scalars: VecDeque<(Weak<DeviceBuffer>, usize)>,
-    /// Where kernels report an index outside its axis: see `shaders/lib/fault.wgsl`.
-    pub fault: Raw,
+}
+
+/// Where the parameters of a dispatch lie.
+#[derive(Clone, Copy)]
+pub(super) struct Params {
+    /// In words.
+    offset: usize,
+    /// Which of [`RANGES`] covers them.
+    range: usize,
 }
 
 impl Recorder {
@@ -84,86 +80,70 @@ impl Recorder {
             })
         };
         let ranges = RANGES.map(range);
-        let fault = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("fault"),
-            size: 16,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
         Recorder {
             pass: None,
             encoder: None,
+            pipeline: 0,
             words: Vec::new(),
             params,
             ranges,
             dispatches: 0,
             in_flight: VecDeque::new(),
-            groups: HashMap::new(),
-            key: Vec::new(),
+            groups: Groups::default(),
             scalars: VecDeque::new(),
-            // Ids of the pool's buffers start at 1.
-            fault: Raw::new(fault, 0),
         }
     }
 
-    /// Records a dispatch.
-    pub fn dispatch(&mut self, context: &Context, run: &Run) -> Result<()> {
-        if run.grid.contains(&0) {
-            return Ok(());
-        }
-        let range = RANGES.iter().position(|&words| run.params.len() <= words);
-        let range = range.unwrap_or_else(|| panic!("a kernel of {} words of parameters", run.params.len()));
+    /// Takes the parameters of the next dispatch, which may still be changed: see [`Recorder::word`].
+    pub fn params(&mut self, context: &Context, params: &[u32]) -> Result<Params> {
+        let range = RANGES.iter().position(|&words| params.len() <= words);
+        let range = range.unwrap_or_else(|| panic!("a kernel of {} words of parameters", params.len()));
         if self.words.len() + RANGES[range] > PARAM_WORDS {
             self.submit(context)?;
         }
         let offset = self.words.len();
-        self.words.extend_from_slice(run.params);
-        self.words.resize((offset + run.params.len().max(1)).next_multiple_of(SLOT), 0);
-        self.remember(context, &run.pipeline.layout, run.buffers);
+        self.words.extend_from_slice(params);
+        self.words.resize((offset + params.len().max(1)).next_multiple_of(SLOT), 0);
+        Ok(Params { offset, range })
+    }
+
+    /// Word `at` of parameters that were taken last.
+    pub fn word(&mut self, params: Params, at: usize) -> &mut u32 {
+        &mut self.words[params.offset + at]
+    }
+
+    /// Records a dispatch with the parameters that were taken last and `buffers`: what is read, then what is written.
+    pub fn dispatch<'a>(
+        &mut self,
+        context: &Context,
+        pipeline: &Pipeline,
+        params: Params,
+        buffers: impl Iterator<Item = &'a Raw> + Clone,
+        grid: [u32; 3],
+        hint: &mut Hint,
+    ) {
+        if grid.contains(&0) {
+            return;
+        }
         if self.pass.is_none() {
             let pass = self
                 .encoder(context)
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: None });
             self.pass = Some(pass.forget_lifetime());
         }
-        let group = &self.groups[self.key.as_slice()];
+        let group = self.groups.of(context, &pipeline.layout, buffers, hint);
         let pass = self.pass.as_mut().expect("opened above");
-        pass.set_pipeline(&run.pipeline.raw);
+        let address = std::ptr::from_ref(pipeline).addr();
+        if self.pipeline != address {
+            pass.set_pipeline(&pipeline.raw);
+            self.pipeline = address;
+        }
         pass.set_bind_group(0, group, &[]);
-        pass.set_bind_group(1, &self.ranges[range], &[4 * offset as u32]);
-        let [x, y, z] = run.grid;
+        pass.set_bind_group(1, &self.ranges[params.range], &[4 * params.offset as u32]);
+        let [x, y, z] = grid;
         pass.dispatch_workgroups(x, y, z);
         self.dispatches += 1;
         context.dispatches.fetch_add(1, Relaxed);
-        Ok(())
-    }
-
-    /// Makes the bind group of `buffers`, unless it is known; its key is left in `self.key`.
-    fn remember(&mut self, context: &Context, layout: &Layout, buffers: &[&Raw]) {
-        self.key.clear();
-        self.key.push(u64::from(layout.key[0]) << 8 | u64::from(layout.key[1]));
-        self.key.extend(buffers.iter().map(|raw| raw.id));
-        if self.groups.contains_key(self.key.as_slice()) {
-            return;
-        }
-        if self.groups.len() >= GROUPS {
-            self.groups.clear();
-        }
-        let entries: Vec<_> = buffers
-            .iter()
-            .enumerate()
-            .map(|(i, raw)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: raw.buffer.as_entire_binding(),
-            })
-            .collect();
-        let group = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &layout.group,
-            entries: &entries,
-        });
-        context.bind_groups.fetch_add(1, Relaxed);
-        self.groups.insert(self.key.clone(), group);
     }
 
     /// Remembers single numbers that somebody will read.
@@ -182,8 +162,13 @@ impl Recorder {
 
     /// The encoder, with no pass open.
     pub fn encoder(&mut self, context: &Context) -> &mut wgpu::CommandEncoder {
-        self.pass = None;
+        self.end_pass();
         self.encoder.get_or_insert_with(|| context.device.create_command_encoder(&Default::default()))
+    }
+
+    fn end_pass(&mut self) {
+        self.pass = None;
+        self.pipeline = 0;
     }
 
     /// Opens a pass of its own, whose begin and end are timed.
@@ -205,7 +190,7 @@ impl Recorder {
 
     /// Submits what is recorded, if anything is.
     pub fn submit(&mut self, context: &Context) -> Result<()> {
-        self.pass = None;
+        self.end_pass();
         let Some(encoder) = self.encoder.take() else { return context.check() };
         context.check()?;
         if !self.words.is_empty() {
@@ -240,7 +225,7 @@ impl Recorder {
     pub fn forget_gone(&mut self, context: &Context) {
         let gone = context.pool.take_gone();
         if !gone.is_empty() {
-            self.groups.retain(|key, _| !key[1..].iter().any(|id| gone.contains(id)));
+            self.groups.forget(&gone);
         }
     }
 }

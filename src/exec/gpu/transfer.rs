@@ -140,7 +140,6 @@ impl Stored {
             let mut others = recorder.take_scalars();
             others.retain(|other| !Arc::ptr_eq(&other.buffer, &self.buffer));
             let staging = context.staging.take(&context.device, FAULT + bytes + others.len() as u64 * WORD);
-            let fault = recorder.fault.buffer.clone();
             let encoder = recorder.encoder(context);
             let mut copy = |from: &Stored, at: u64, bytes: u64| {
                 let start = from.offset as u64 * WORD;
@@ -152,7 +151,7 @@ impl Stored {
             for (i, other) in others.iter().enumerate() {
                 copy(other, FAULT + bytes + i as u64 * WORD, WORD);
             }
-            encoder.copy_buffer_to_buffer(&fault, 0, &staging, 0, FAULT);
+            encoder.copy_buffer_to_buffer(&context.fault.buffer, 0, &staging, 0, FAULT);
             recorder.submit(context)?;
             (staging, recorder.last(), others)
         };

@@ -1,0 +1,103 @@
+//! Bind groups, kept by layout and buffers: making one costs as much as the rest of a dispatch together.
+
+use super::context::Context;
+use super::pipelines::Layout;
+use super::pool::Raw;
+use crate::graph::IdHasher;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Bind groups kept.
+const MOST: usize = 4096;
+
+struct Group {
+    /// The layout, and the ids of the buffers.
+    key: Box<[u64]>,
+    raw: wgpu::BindGroup,
+}
+
+/// The bind groups made so far.
+#[derive(Default)]
+pub(super) struct Groups {
+    list: Vec<Option<Group>>,
+    place: HashMap<Box<[u64]>, usize, BuildHasherDefault<IdHasher>>,
+    /// Free places in the list.
+    vacant: Vec<usize>,
+    /// The key of the dispatch that is being recorded.
+    key: Vec<u64>,
+}
+
+/// Where the bind groups that a dispatch of a plan had lie, most likely: a parameter goes back and forth between two
+/// buffers. Only a guess, which is compared with what is asked for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Hint([usize; 2]);
+
+impl Groups {
+    /// The bind group of `buffers`.
+    pub fn of<'a>(
+        &mut self,
+        context: &Context,
+        layout: &Layout,
+        buffers: impl Iterator<Item = &'a Raw> + Clone,
+        hint: &mut Hint,
+    ) -> &wgpu::BindGroup {
+        self.key.clear();
+        self.key.push(u64::from(layout.key[0]) << 8 | u64::from(layout.key[1]));
+        self.key.extend(buffers.clone().map(|raw| raw.id));
+        let fits = |at: &usize| matches!(self.list.get(*at), Some(Some(group)) if *group.key == *self.key);
+        let at = match hint.0.into_iter().find(fits) {
+            Some(at) => at,
+            None => {
+                let known = self.place.get(self.key.as_slice()).copied();
+                let at = known.unwrap_or_else(|| self.make(context, layout, buffers));
+                *hint = Hint([at, hint.0[0]]);
+                at
+            }
+        };
+        let group = self.list[at].as_ref().expect("found or made above");
+        &group.raw
+    }
+
+    /// Makes the bind group of `self.key`; gives its place.
+    fn make<'a>(
+        &mut self,
+        context: &Context,
+        layout: &Layout,
+        buffers: impl Iterator<Item = &'a Raw>,
+    ) -> usize {
+        if self.place.len() >= MOST {
+            let key = std::mem::take(&mut self.key);
+            *self = Groups { key, ..Groups::default() };
+        }
+        let entry = |(i, raw): (usize, &'a Raw)| wgpu::BindGroupEntry {
+            binding: i as u32,
+            resource: raw.buffer.as_entire_binding(),
+        };
+        let entries: Vec<_> = buffers.enumerate().map(entry).collect();
+        let raw = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &layout.group,
+            entries: &entries,
+        });
+        context.bind_groups.fetch_add(1, Relaxed);
+        let key: Box<[u64]> = self.key.as_slice().into();
+        let at = self.vacant.pop().unwrap_or_else(|| {
+            self.list.push(None);
+            self.list.len() - 1
+        });
+        self.list[at] = Some(Group { key: key.clone(), raw });
+        self.place.insert(key, at);
+        at
+    }
+
+    /// Drops the bind groups that keep the buffers `gone` alive.
+    pub fn forget(&mut self, gone: &[u64]) {
+        for (at, place) in self.list.iter_mut().enumerate() {
+            if place.as_ref().is_some_and(|group| group.key[1..].iter().any(|id| gone.contains(id))) {
+                place.take().and_then(|group| self.place.remove(&group.key));
+                self.vacant.push(at);
+            }
+        }
+    }
+}
