@@ -20,6 +20,9 @@ use std::hint::select_unpredictable;
 /// Elements between two turns of memory.
 pub(super) const CHUNK: usize = 128;
 
+/// Elements between two turns in which a loop that writes over one of its operands puts results in their place.
+const APART: usize = 512;
+
 /// Elements that a loop computes at once, whatever the width of vectors: a divisor of [`CHUNK`]. An operand that is one
 /// number is given that many times.
 pub(super) const LANES: usize = 16;
@@ -227,7 +230,7 @@ impl Loop {
 /// # Safety
 /// As [`Loop::run`].
 unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], size: usize) {
-    let (mut apart, mut padded) = (Room::<CHUNK>::NEW, [const { Room::<LANES>::NEW }; MOST_ARGS]);
+    let (mut apart, mut padded) = (Room::<{ APART + LANES }>::NEW, [const { Room::<LANES>::NEW }; MOST_ARGS]);
     let apart = apart.at();
     let arity = sizes.iter().position(|&size| size == 0).unwrap_or(MOST_ARGS);
     // What one block adds to an address.
@@ -237,25 +240,36 @@ unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], siz
     let in_place = from[..arity].contains(&place.cast_const());
     let mut left = call.n;
     // Where memory asks for no turn, there is one chunk.
-    let chunk = if in_place || call.stream || call.ahead.per_chunk > 0 { CHUNK } else { left };
+    let chunk = match call.stream || call.ahead.per_chunk > 0 {
+        true => CHUNK,
+        false if in_place => APART,
+        false => left,
+    };
     while left > 0 {
         call.ahead.fetch();
         let streams = call.stream && left >= CHUNK;
         let mut to = if in_place || streams { apart } else { place };
-        let mut len = chunk.min(left) / LANES * LANES;
-        if len == 0 {
-            // Fewer than a block are left.
-            (len, to) = (left, apart);
+        // What would be less than a block goes along with the last chunk.
+        let len = if streams || left >= chunk + LANES { chunk } else { left };
+        if len < LANES {
+            to = apart;
             for k in (0..arity).filter(|&k| steps[k] > 0) {
-                // SAFETY: the operand has `left` more elements, and there is room for a block.
-                from[k] = unsafe { pad(padded[k].at(), from[k], sizes[k], left) };
+                // SAFETY: the operand has `len` more elements, and there is room for a block.
+                from[k] = unsafe { pad(padded[k].at(), from[k], sizes[k], len) };
             }
         }
-        let count = len.div_ceil(LANES);
+        let count = (len / LANES).max(1);
         // SAFETY: the operands have as many elements; where the place of the result may be that of an operand, the
-        // result is kept apart, and its place has room for `len`. What is streamed are whole lines, from one on.
+        // result is kept apart, where there is room for a chunk and a block, and its place has room for `len`. What is
+        // streamed are whole lines, from one on.
         unsafe {
             blocks(to, &from, &steps, count);
+            if len > count * LANES {
+                // The last block overlaps the one before: what both have is computed twice.
+                let back = len - LANES;
+                let last = std::array::from_fn(|k| from[k].wrapping_add(back * steps[k] / LANES));
+                blocks(to.wrapping_add(back * size), &last, &steps, 1);
+            }
             if streams {
                 copy::lines(call.level, place, to, CHUNK * size / LINE);
             } else if to == apart {
