@@ -104,7 +104,7 @@ type Blocks =
 #[derive(Clone, Copy)]
 pub(crate) enum Loop {
     /// Chunk by chunk; bytes of an element of each operand (0 for those that there are not) and of the result.
-    Chunks { blocks: Blocks, sizes: [u8; MOST_ARGS], out: usize },
+    Chunks { blocks: Blocks, sizes: [u8; MOST_ARGS], arity: usize, out: usize },
     /// In its own way.
     Whole(unsafe fn(&mut Call)),
 }
@@ -218,7 +218,7 @@ impl Loop {
         // SAFETY: the caller's promise.
         unsafe {
             match self {
-                Loop::Chunks { blocks, sizes, out } => chunks(call, blocks, sizes.map(usize::from), out),
+                Loop::Chunks { blocks, sizes, arity, out } => chunks(call, blocks, &sizes[..arity], out),
                 Loop::Whole(run) => run(call),
             }
         }
@@ -229,13 +229,15 @@ impl Loop {
 ///
 /// # Safety
 /// As [`Loop::run`].
-unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], size: usize) {
+unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: &[u8], size: usize) {
     let (mut apart, mut padded) = (Room::<{ APART + LANES }>::NEW, [const { Room::<LANES>::NEW }; MOST_ARGS]);
     let apart = apart.at();
-    let arity = sizes.iter().position(|&size| size == 0).unwrap_or(MOST_ARGS);
+    let arity = sizes.len();
     // What one block adds to an address.
-    let steps: [usize; MOST_ARGS] =
-        std::array::from_fn(|k| if call.scalar[k] { 0 } else { LANES * sizes[k] });
+    let mut steps = [0; MOST_ARGS];
+    for (k, &size) in sizes.iter().enumerate().filter(|&(k, _)| !call.scalar[k]) {
+        steps[k] = LANES * usize::from(size);
+    }
     let (mut place, mut from) = (call.dst, call.args);
     let in_place = from[..arity].contains(&place.cast_const());
     let mut left = call.n;
@@ -255,7 +257,7 @@ unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], siz
             to = apart;
             for k in (0..arity).filter(|&k| steps[k] > 0) {
                 // SAFETY: the operand has `len` more elements, and there is room for a block.
-                from[k] = unsafe { pad(padded[k].at(), from[k], sizes[k], len) };
+                from[k] = unsafe { pad(padded[k].at(), from[k], usize::from(sizes[k]), len) };
             }
         }
         let count = (len / LANES).max(1);
@@ -267,7 +269,8 @@ unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: [usize; MOST_ARGS], siz
             if len > count * LANES {
                 // The last block overlaps the one before: what both have is computed twice.
                 let back = len - LANES;
-                let last = std::array::from_fn(|k| from[k].wrapping_add(back * steps[k] / LANES));
+                let mut last = from;
+                (0..arity).for_each(|k| last[k] = from[k].wrapping_add(back * steps[k] / LANES));
                 blocks(to.wrapping_add(back * size), &last, &steps, 1);
             }
             if streams {
@@ -323,7 +326,8 @@ macro_rules! level {
             }
 
             pub fn chunks<B: Body>() -> Loop {
-                Loop::Chunks { blocks: blocks::<B>, sizes: B::SIZES, out: size_of::<B::Out>() }
+                let arity = B::SIZES.iter().position(|&size| size == 0).unwrap_or(MOST_ARGS);
+                Loop::Chunks { blocks: blocks::<B>, sizes: B::SIZES, arity, out: size_of::<B::Out>() }
             }
 
             /// # Safety
