@@ -34,7 +34,9 @@
 //!endif
 
 fn place(workgroup: u32) -> Place {
-    return place_of(job_of(workgroup), false);
+    let taps = p.kernel.x * p.kernel.y;
+    let plane = p.output.x * p.output.y;
+    return place_of(job_of(workgroup), taps, plane, p.in_channels * taps);
 }
 
 struct Row {

@@ -51,34 +51,16 @@ fn phase_of(index: u32, input: u32, kernel: u32, stride: u32, padding: u32, dila
     return phase;
 }
 
-struct Place {
-    first_row: u32,
-    first_column: u32,
-    k_begin: u32,
-    k_end: u32,
-    group: u32,
-    plane: u32,                     // pixels of the phase
-    taps: u32,
-    rows: Phase,
-    columns: Phase,
-    dx: u32,
-}
-
 fn place(workgroup: u32) -> Place {
     let job = job_of(workgroup);
-    var at: Place;
-    at.first_row = job.row;
-    at.first_column = job.column;
-    at.group = job.group;
     let row = job.phase / p.stride.y;
-    at.rows = phase_of(row, p.input.x, p.kernel.x, p.stride.x, p.padding.x, p.dilation.x, p.tap_step.x);
+    let rows = phase_of(row, p.input.x, p.kernel.x, p.stride.x, p.padding.x, p.dilation.x, p.tap_step.x);
     let column = job.phase % p.stride.y;
-    at.columns = phase_of(column, p.input.y, p.kernel.y, p.stride.y, p.padding.y, p.dilation.y, p.tap_step.y);
-    at.plane = at.rows.count * at.columns.count;
-    at.taps = at.rows.taps * at.columns.taps;
-    at.k_begin = job.part * p.depth;
-    at.k_end = min(at.k_begin + p.depth, p.out_channels * at.taps);
-    at.dx = p.c_start + job.part * p.c_split;
+    let columns = phase_of(column, p.input.y, p.kernel.y, p.stride.y, p.padding.y, p.dilation.y, p.tap_step.y);
+    let taps = rows.taps * columns.taps;
+    var at = place_of(job, taps, rows.count * columns.count, p.out_channels * taps);
+    at.rows = rows;
+    at.columns = columns;
     return at;
 }
 
@@ -167,7 +149,7 @@ fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     let line = pixel / at.columns.count;
     let i = at.rows.first + line * p.stride.x;
     let j = at.columns.first + (pixel - line * at.columns.count) * p.stride.y;
-    let e = at.dx + ((image * channels + channel) * p.input.x + i) * p.input.y + j;
+    let e = at.c + ((image * channels + channel) * p.input.x + i) * p.input.y + j;
     for (var t = 0u; t < 4u; t++) {
         if image[t] < p.batch {
 //!if EPILOGUE

@@ -25,7 +25,9 @@
 @group(0) @binding(2) var<storage, read_write> dw: array<f32>;
 
 fn place(workgroup: u32) -> Place {
-    return place_of(job_of(workgroup), true);
+    let taps = p.kernel.x * p.kernel.y;
+    let plane = p.output.x * p.output.y;
+    return place_of(job_of(workgroup), taps, plane, p.batch * plane);
 }
 
 struct Row {

@@ -1,5 +1,5 @@
-// What the three convolutions share: their parameters, the order of their workgroups, and where a tile lies (but for
-// PHASES, where each phase has lengths of its own). Channels count one group's.
+// What the three convolutions share: their parameters, the order of their workgroups, and where a tile lies. With PHASES,
+// each phase has lengths of its own. Channels count one group's.
 // Output position o of a convolution reads the inputs o * stride - padding + k * dilation; outside there are zeros.
 
 struct P {
@@ -54,32 +54,34 @@ fn job_of(workgroup: u32) -> Job {
     return job;
 }
 
-//!if !PHASES
-// Where a tile lies, and lengths that are the same for all of them.
+// Where a tile lies, and lengths that are the same for all of it.
 struct Place {
     first_row: u32,
     first_column: u32,
     k_begin: u32,
     k_end: u32,
     group: u32,
-    taps: u32,
+    taps: u32,                      // weights of a pair of channels; of those, the phase's
+    plane: u32,                     // pixels of a plane; of those, the phase's
     length: u32,                    // of a row of the weights
-    plane: u32,                     // pixels of a plane of the output
     c: u32,                         // where the result of the part begins
+//!if PHASES
+    rows: Phase,
+    columns: Phase,
+//!endif
 }
 
-// A job's place; `over_pixels` says that k runs over the pixels of all images, else over a row of the weights.
-fn place_of(job: Job, over_pixels: bool) -> Place {
+// A job's place, where sums have `k` terms.
+fn place_of(job: Job, taps: u32, plane: u32, k: u32) -> Place {
     var at: Place;
     at.first_row = job.row;
     at.first_column = job.column;
     at.group = job.group;
-    at.taps = p.kernel.x * p.kernel.y;
-    at.length = p.in_channels * at.taps;
-    at.plane = p.output.x * p.output.y;
+    at.taps = taps;
+    at.plane = plane;
+    at.length = p.in_channels * taps;
     at.k_begin = job.part * p.depth;
-    at.k_end = min(at.k_begin + p.depth, select(at.length, p.batch * at.plane, over_pixels));
+    at.k_end = min(at.k_begin + p.depth, k);
     at.c = p.c_start + job.part * p.c_split;
     return at;
 }
-//!endif
