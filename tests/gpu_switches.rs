@@ -51,26 +51,25 @@ fn lines<'a>(bytes: &'a [u8], start: &str) -> Vec<&'a str> {
     std::str::from_utf8(bytes).unwrap().lines().filter_map(|l| l.find(start).map(|at| &l[at..])).collect()
 }
 
-#[test]
-fn losses_have_the_same_bits_with_and_without_the_checks_of_shaders() {
+/// Losses are the same, bit for bit, whether a switch is off or on.
+fn losses_do_not_depend_on(switch: &str) {
     if gpu().is_none() {
         return;
     }
-    let [off, on] = ["0", "1"].map(|value| with(("GRADUS_GPU_CHECKS", value), "three_steps"));
+    let [off, on] = ["0", "1"].map(|value| with((switch, value), "three_steps"));
     let losses = lines(&off.stdout, "loss ");
     assert_eq!(losses.len(), 3, "{off:?}");
     assert_eq!(losses, lines(&on.stdout, "loss "));
 }
 
 #[test]
+fn losses_have_the_same_bits_with_and_without_the_checks_of_shaders() {
+    losses_do_not_depend_on("GRADUS_GPU_CHECKS");
+}
+
+#[test]
 fn losses_have_the_same_bits_with_and_without_subgroups() {
-    if gpu().is_none() {
-        return;
-    }
-    let [off, on] = ["0", "1"].map(|value| with(("GRADUS_SUBGROUPS", value), "three_steps"));
-    let losses = lines(&off.stdout, "loss ");
-    assert_eq!(losses.len(), 3, "{off:?}");
-    assert_eq!(losses, lines(&on.stdout, "loss "));
+    losses_do_not_depend_on("GRADUS_SUBGROUPS");
 }
 
 #[test]

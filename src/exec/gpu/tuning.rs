@@ -84,9 +84,8 @@ pub(crate) fn tune(
 ) -> Result<Vec<Tuned>> {
     let before = context.tuning();
     let found = measure(context, &before, runs.max(1), &mut work);
-    context.set_tuning(before);
-    let mut tuned = Vec::new();
-    let mut table = context.tuning();
+    context.set_tuning(before.clone());
+    let (mut tuned, mut table) = (Vec::new(), before);
     for (class, Candidates { choices, untuned, times }) in found? {
         let best = choices.iter().zip(&times).min_by_key(|(_, time)| **time);
         let chosen =
