@@ -214,7 +214,7 @@ fn selects_with_vectors_and_scalars() {
 
 #[test]
 fn layouts_and_shapes() {
-    let shapes: [&[usize]; 14] = [
+    let shapes: [&[usize]; 15] = [
         &[],
         &[1],
         &[0, 3],
@@ -225,6 +225,7 @@ fn layouts_and_shapes() {
         &[600, 5],
         &[4, 3, 49],
         &[2, 70, 20],
+        &[3, 70, 49],
         &[2, 3, 300],
         &[2, 3, 4, 5, 6],
         &[2, 1, 3, 2, 1, 2, 2, 3],

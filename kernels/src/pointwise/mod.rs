@@ -149,8 +149,9 @@ impl Kernel {
                 || parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
         };
         let (space, largest) = self.layout(size, &row_major, &operands);
-        let grid = Grid::new(&space.lens, &largest[..space.rank()]);
+        let mut grid = Grid::new(&space.lens, &largest[..space.rank()]);
         let plan = Plan::new(&self.code, &space, &grid.chunk, &operands, simd::level());
+        grid.go_along(|axis| plan.gathers_once_along(axis));
         let tile: usize = grid.chunk.iter().product();
         let per_task = (TASK_WORK / (tile * self.code.weight)).max(grid.count() / MOST_TASKS).max(1);
         let far = size.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES;

@@ -32,7 +32,7 @@ fn block(to: &mut [[f32; LANES]; 3], m: &[f32], g: &[f32], v: &[f32], p: &[f32],
 pub(super) unsafe fn run(call: &mut Call) {
     let args = call.args.map(|at| at.cast::<f32>());
     // What one element adds to an address: an operand may be one number after all.
-    let step = |k: usize| usize::from(!call.scalar[k]);
+    let step = |k: usize| call.steps[k];
     let varying = [0, 2, 4, 7].map(|k| (args[k], step(k)));
     let [to_m, to_v] = call.more.map(|at| at.cast::<f32>());
     let to_p = call.dst.cast::<f32>();
