@@ -40,6 +40,8 @@ pub(super) struct Call<'a> {
     /// Where the further results go, for loops that have some; as `dst`.
     pub more: [*mut u8; MORE],
     pub args: [*const u8; MOST_ARGS],
+    /// How many of `args` there are.
+    pub arity: usize,
     /// What a block adds to the address of each operand: nothing for those that are one block for all and those that
     /// there are not. Others have `n` elements.
     pub steps: &'a [usize; MOST_ARGS],
@@ -230,7 +232,7 @@ impl Loop {
         unsafe {
             match self {
                 Loop::Blocks { blocks, out, .. } if !call.takes_turns() && call.n >= LANES => {
-                    all_blocks(*blocks, *out, call.dst, &call.args, call.steps, call.n)
+                    all_blocks(call, *blocks, *out, call.dst, call.n)
                 }
                 Loop::Blocks { blocks, out, sizes } => chunks(call, *blocks, *out, sizes),
                 Loop::Whole(run) => run(call),
@@ -247,31 +249,27 @@ impl Call<'_> {
     }
 }
 
-/// Computes `n` elements, at least one block of them.
+/// Computes the next `n` elements, at least one block of them.
 ///
 /// # Safety
 /// As [`Loop::run`].
 #[inline(always)]
-unsafe fn all_blocks(
-    blocks: Blocks,
-    size: usize,
-    to: *mut u8,
-    from: &[*const u8; MOST_ARGS],
-    steps: &[usize; MOST_ARGS],
-    n: usize,
-) {
+unsafe fn all_blocks(call: &Call, blocks: Blocks, size: usize, to: *mut u8, n: usize) {
     let (count, back) = (n / LANES, n - LANES);
     // SAFETY: the operands have as many elements.
     unsafe {
         if n == count * LANES {
-            return blocks(to, from, steps, count);
+            return blocks(to, &call.args, call.steps, count);
         }
         // The last block overlaps the one before: what both have is computed twice, the second time before anything is
         // written, since the result may take the place of an operand.
-        let (mut last, mut apart) = (*from, Room::<LANES>::NEW);
-        (0..MOST_ARGS).for_each(|k| last[k] = last[k].wrapping_add(steps[k] / LANES * back));
-        blocks(apart.at(), &last, steps, 1);
-        blocks(to, from, steps, count);
+        let mut apart = Room::<LANES>::NEW;
+        let mut last = [std::ptr::null(); MOST_ARGS];
+        for k in 0..call.arity.min(MOST_ARGS) {
+            last[k] = call.args[k].wrapping_add(call.steps[k] / LANES * back);
+        }
+        blocks(apart.at(), &last, call.steps, 1);
+        blocks(to, &call.args, call.steps, count);
         let to = to.add(back * size);
         match size {
             1 => std::ptr::copy_nonoverlapping(apart.at(), to, LANES),
@@ -288,8 +286,8 @@ unsafe fn all_blocks(
 #[inline(never)]
 unsafe fn chunks(call: &mut Call, blocks: Blocks, size: usize, sizes: &[u8; MOST_ARGS]) {
     let mut apart = Room::<CHUNK>::NEW;
-    let (mut place, mut from, steps) = (call.dst, call.args, call.steps);
-    let mut left = call.n;
+    let (steps, arity) = (call.steps, call.arity.min(MOST_ARGS));
+    let (mut place, mut left) = (call.dst, call.n);
     while left > 0 {
         call.ahead.fetch();
         let streams = call.stream && left >= CHUNK;
@@ -299,20 +297,20 @@ unsafe fn chunks(call: &mut Call, blocks: Blocks, size: usize, sizes: &[u8; MOST
         // are whole lines, from one on.
         unsafe {
             if streams {
-                blocks(apart.at(), &from, steps, CHUNK / LANES);
+                blocks(apart.at(), &call.args, steps, CHUNK / LANES);
                 copy::lines(call.level, place, apart.at(), CHUNK * size / LINE);
             } else if len >= LANES {
-                all_blocks(blocks, size, place, &from, steps, len);
+                all_blocks(call, blocks, size, place, len);
             } else {
                 let mut padded = [const { Room::<LANES>::NEW }; MOST_ARGS];
-                for k in (0..MOST_ARGS).filter(|&k| steps[k] > 0) {
-                    from[k] = pad(padded[k].at(), from[k], usize::from(sizes[k]), len);
+                for k in (0..arity).filter(|&k| steps[k] > 0) {
+                    call.args[k] = pad(padded[k].at(), call.args[k], usize::from(sizes[k]), len);
                 }
-                blocks(apart.at(), &from, steps, 1);
+                blocks(apart.at(), &call.args, steps, 1);
                 std::ptr::copy_nonoverlapping(apart.at(), place, len * size);
             }
         }
-        (0..MOST_ARGS).for_each(|k| from[k] = from[k].wrapping_add(steps[k] / LANES * len));
+        (0..arity).for_each(|k| call.args[k] = call.args[k].wrapping_add(steps[k] / LANES * len));
         place = place.wrapping_add(len * size);
         left -= len;
     }

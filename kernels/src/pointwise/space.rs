@@ -85,9 +85,8 @@ impl Grid {
         self.counts[..self.rank].iter().product()
     }
 
-    /// Start and lengths of the box after this one; after the last, of the first.
-    pub(crate) fn after(&self, lens: &[usize], (start, size): &Region) -> Region {
-        let (mut start, mut size) = (*start, *size);
+    /// Goes on to the next box; from the last to the first.
+    pub(crate) fn advance(&self, lens: &[usize], (start, size): &mut Region) {
         for &axis in self.order[..self.rank].iter().rev() {
             start[axis] += self.chunk[axis];
             let wraps = start[axis] >= lens[axis];
@@ -97,7 +96,6 @@ impl Grid {
                 break;
             }
         }
-        (start, size)
     }
 
     /// Start and lengths of box `number` of the space with axes `lens`.

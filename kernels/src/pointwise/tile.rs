@@ -361,16 +361,22 @@ impl<'a> Worker<'a> {
     /// # Safety
     /// The operands may be read and written there, and the box is of the form that the plan was made for.
     pub(crate) unsafe fn eval(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
-        let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
-        debug_assert!(n <= self.plan.code.tile);
-        let rank = self.plan.space.rank();
-        for (k, input) in self.plan.inputs.iter().enumerate() {
+        let plan = self.plan;
+        let n: usize = plan.axes.iter().map(|&axis| size[axis]).product();
+        debug_assert!(n <= plan.code.tile);
+        let rank = plan.space.rank();
+        let mut fresh = false;
+        for (k, input) in plan.inputs.iter().enumerate() {
             let ptr = address(input, start, rank);
-            self.at[input.value] = ptr;
-            let slot = self.slot(self.plan.code.values[input.value].slot);
+            if matches!(input.mode, Mode::Direct | Mode::Streamed) {
+                self.at[input.value] = ptr;
+                continue;
+            }
+            let slot = self.slot(plan.code.values[input.value].slot);
+            self.at[input.value] = slot;
             match input.mode {
                 Mode::Scalar if self.held[k].0 != ptr => {
-                    self.held[k].0 = ptr;
+                    (self.held[k].0, fresh) = (ptr, true);
                     // SAFETY: the input has this element; the slot has room for a block.
                     unsafe { copy::fill(input.size, slot, ptr, LANES) };
                 }
@@ -381,20 +387,18 @@ impl<'a> Worker<'a> {
                 }
                 _ => {}
             }
-            if matches!(input.mode, Mode::Scalar | Mode::Copied { .. }) {
-                self.at[input.value] = slot;
-            }
         }
         self.place_outputs(start, rank);
-        self.ahead.spread(self.plan.loops * n.div_ceil(CHUNK));
-        if self.plan.loops == 0 {
+        self.ahead.spread(plan.loops * n.div_ceil(CHUNK));
+        if plan.loops == 0 {
             self.ahead.fetch();
         }
-        let plan = self.plan;
         for step in &plan.steps {
             // SAFETY: all operands stand at their places for this box.
             unsafe {
                 match step {
+                    // What depends on scalars only is known as long as these are the same.
+                    Bound::Loop(step) if step.all && !fresh => {}
                     Bound::Loop(step) => self.run(step, n),
                     step => self.step(step, start, size, n),
                 }
@@ -467,20 +471,21 @@ impl<'a> Worker<'a> {
     /// # Safety
     /// The values that the step reads stand at `at`, and its result has room for `n` elements.
     unsafe fn run(&mut self, step: &BoundLoop, n: usize) {
-        let mut args = [std::ptr::null(); MOST_ARGS];
-        for (to, &arg) in args.iter_mut().zip(&step.args[..step.arity]) {
-            *to = self.at[arg].cast_const();
-        }
         let mut call = Call {
             dst: self.at[step.dst],
             more: step.more.map_or([std::ptr::null_mut(); MORE], |more| more.map(|value| self.at[value])),
-            args,
+            args: [std::ptr::null(); MOST_ARGS],
+            arity: step.arity,
             steps: &step.steps,
             n: if step.all { LANES } else { n },
             stream: self.lines && self.plan.streams[step.dst],
             ahead: &mut self.ahead,
             level: self.plan.level,
         };
+        // Filled where it is: a copy of what has just been written piece by piece would have to wait for that.
+        for (to, &arg) in call.args.iter_mut().zip(&step.args[..step.arity]) {
+            *to = self.at[arg].cast_const();
+        }
         // SAFETY: the caller's promise; the loop was chosen for these types, `place` keeps results and operands apart,
         // and a scalar is a block.
         unsafe { step.run.run(&mut call) }
