@@ -231,6 +231,39 @@ fn shapes(wanted: &dyn Fn(&str) -> bool) {
     }
 }
 
+/// `max((x - mean) scale w + b, 0)` with operands of channels, into another tensor and in place.
+fn norms(wanted: &dyn Fn(&str) -> bool) {
+    let mut code: Vec<_> = (0..5).map(|k| (Instr::Input(k), F)).collect();
+    let rest = [
+        Instr::Binary(Binary::Sub, 0, 1),
+        Instr::Binary(Binary::Mul, 5, 2),
+        Instr::Binary(Binary::Mul, 6, 3),
+        Instr::Binary(Binary::Add, 7, 4),
+        Instr::Unary(Unary::Relu, 8),
+    ];
+    code.extend(rest.map(|instr| (instr, F)));
+    let kernel = pointwise::Kernel::new(&Program { code, outputs: vec![9] });
+    for [rows, channels, plane] in [[1, 128, 1024], [2, 128, 784], [8, 64, 196], [16, 128, 49]] {
+        let shape = [rows, channels, plane];
+        let n: usize = shape.iter().product();
+        let name = format!("norm {rows}x{channels}x{plane}");
+        if !wanted(&name) {
+            continue;
+        }
+        let (mut x, mut z) = (numbers(n), vec![0f32; n]);
+        let mut of_channels: Vec<Vec<f32>> = (0..4).map(|_| numbers(channels)).collect();
+        let mut views = vec![view(&mut x, &shape)];
+        views.extend(of_channels.iter_mut().map(|y| with_strides(y, &[0, 1, 0])));
+        let z = view(&mut z, &shape);
+        // SAFETY: the operands have n elements, or as many as there are channels.
+        report(&name, 8 * n, time(|| unsafe { kernel.run(&shape, &views, &[z], &[]) }));
+        let to = [views[0]];
+        // SAFETY: as above; the result is exactly an operand.
+        let seconds = time(|| unsafe { kernel.run(&shape, &views, &to, &[]) });
+        report(&format!("{name} in place"), 8 * n, seconds);
+    }
+}
+
 fn reductions(wanted: &dyn Fn(&str) -> bool) {
     let cases: [(&str, &[usize], u32); 9] = [
         ("all 16M", &[1 << 24], 1),
@@ -267,5 +300,6 @@ fn main() {
     maps(&wanted);
     adams(&wanted);
     shapes(&wanted);
+    norms(&wanted);
     reductions(&wanted);
 }

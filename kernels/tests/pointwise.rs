@@ -5,7 +5,7 @@ mod buffers;
 use std::sync::Mutex;
 
 use buffers::{ALL, Buffer, Layout, Words, assert_close};
-use gradus_kernels::pointwise::{Kernel, Slice, SliceMut};
+use gradus_kernels::pointwise::{Kernel, Slice, SliceMut, Traffic};
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
 use gradus_kernels::simd::{self, Level};
 use gradus_kernels::{DType, RawView, contiguous, naive};
@@ -214,7 +214,7 @@ fn selects_with_vectors_and_scalars() {
 
 #[test]
 fn layouts_and_shapes() {
-    let shapes: [&[usize]; 14] = [
+    let shapes: [&[usize]; 15] = [
         &[],
         &[1],
         &[0, 3],
@@ -225,6 +225,7 @@ fn layouts_and_shapes() {
         &[600, 5],
         &[4, 3, 49],
         &[2, 70, 20],
+        &[3, 70, 49],
         &[2, 3, 300],
         &[2, 3, 4, 5, 6],
         &[2, 1, 3, 2, 1, 2, 2, 3],
@@ -433,22 +434,23 @@ fn streamed_results() {
     at_levels(|level| {
         for outs in [&[1][..], &[2], &[1, 2]] {
             let kernel = Kernel::new(&program(&code, outs));
-            let run = |offset: usize, stream: bool| {
+            let run = |offset: usize, traffic: Traffic| {
                 let mut to = vec![vec![-1f32; n + 64]; outs.len()];
                 let starts: Vec<usize> = to.iter().map(|to| to.as_ptr().align_offset(64) + offset).collect();
                 let views: Vec<RawView> =
                     to.iter_mut().zip(&starts).map(|(to, &start)| view(to[start..].as_ptr())).collect();
                 // SAFETY: there are n elements of each.
-                unsafe { kernel.run_part(&[n], &[0], &[n], &[view(x.as_ptr())], &views, &[], stream) };
+                unsafe { kernel.run_part(&[n], &[0], &[n], &[view(x.as_ptr())], &views, &[], traffic) };
                 let whole = to.iter().zip(starts).map(|(to, start)| {
                     assert!(to[..start].iter().chain(&to[start + n..]).all(|&x| x == -1.0));
                     to[start..start + n].iter().map(|x| x.to_bits()).collect::<Vec<_>>()
                 });
                 whole.collect::<Vec<_>>()
             };
-            let want = run(0, false);
-            for offset in [0, 1, 8, 15] {
-                assert_eq!(run(offset, true), want, "{outs:?} at {offset}, {level:?}");
+            let want = run(0, Traffic::default());
+            for (offset, far) in [(0, false), (1, true), (8, false), (8, true), (15, true)] {
+                let got = run(offset, Traffic { far, stream: true });
+                assert_eq!(got, want, "{outs:?} at {offset}, {level:?}");
             }
         }
     });

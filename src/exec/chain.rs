@@ -9,6 +9,7 @@ use super::plan::{Kernel, Plan, Step};
 use super::{Operand, Place};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::DType;
+use gradus_kernels::pointwise::Traffic;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ const LONG: usize = 512;
 const LEAST_BYTES: usize = if cfg!(test) { 1 } else { 2 << 20 };
 /// Results of more bytes than this that no later kernel of a chain reads are written past the caches.
 const STREAM_BYTES: usize = 4 << 20;
+/// What has more bytes than this lies in memory when a chain comes to it.
+const FAR_BYTES: usize = 1 << 20;
 /// Scratch memory of each slot begins on a cache line.
 const LINE: usize = 64;
 /// How many steps are looked at.
@@ -65,8 +68,8 @@ pub(crate) struct Member {
     pub step: usize,
     /// Which of its axes is the common one.
     pub axis: usize,
-    /// Whether its results are better written past the caches.
-    pub stream: bool,
+    /// Whether it is the first to read something large, and whether its results are better written past the caches.
+    pub traffic: Traffic,
 }
 
 /// The chains of a plan, in order.
@@ -316,7 +319,7 @@ impl<'a> Search<'a> {
             let known = self.bytes.entry(place).or_default();
             *known = bytes.max(*known);
         }
-        self.members.push(Member { step: t, axis, stream: false });
+        self.members.push(Member { step: t, axis, traffic: Traffic::default() });
     }
 
     fn defer(&mut self, t: usize) {
@@ -332,6 +335,17 @@ impl<'a> Search<'a> {
             Kernel::Reduce { out, .. } => self.late[0].extend([*out]),
             _ => {}
         }
+    }
+
+    /// Whether a member reads something large that no member before it has touched.
+    fn reads_first(&self, m: usize) -> bool {
+        let before: HashSet<Place> = (self.members[..m].iter())
+            .flat_map(|member| touches(&self.steps[member.step].kernel))
+            .map(|(place, _)| place)
+            .collect();
+        let new = |(o, _): &&(Operand, DType)| !before.contains(&o.place);
+        let read = inputs(&self.steps[self.members[m].step].kernel).iter().filter(new);
+        read.map(|(o, _)| self.bytes[&o.place]).sum::<usize>() > FAR_BYTES
     }
 
     /// The chain, if running it in blocks is worth it.
@@ -356,7 +370,7 @@ impl<'a> Search<'a> {
                     .iter()
                     .any(|(o, _)| outputs.iter().any(|(slot, _)| o.place == Place::Slot(*slot)))
             });
-            self.members[m].stream = large && !read_later;
+            self.members[m].traffic = Traffic { far: self.reads_first(m), stream: large && !read_later };
         }
         // Rows of a block that lie together should not be short.
         let row = self.written.values().copied().max().unwrap_or(1).max(1);

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::conv::{Conv, ConvBlock};
 use gradus_kernels::gemm::{Block, Float, Gemm};
+use gradus_kernels::pointwise::Traffic;
 use gradus_kernels::program::{self, Instr};
 use gradus_kernels::{
     DType, MAX_RANK, RawView, conv, fold, gather, gemm, par, pointwise, reduce, scan, sort,
@@ -332,7 +333,7 @@ impl Machine<'_> {
         let fused = &program.fused[member.step];
         match &program.plan.steps[member.step].kernel {
             Kernel::Map(map) => {
-                let kernel = PartKernel::Map(fused.map(), member.stream);
+                let kernel = PartKernel::Map(fused.map(), member.traffic);
                 Part {
                     kernel,
                     shape: &map.shape,
@@ -345,7 +346,7 @@ impl Machine<'_> {
                 let layout = Layout { offset: 0, strides: [0; MAX_RANK] };
                 let dtype = program.plan.slots[*out as usize].1;
                 let outputs = views(&[(Operand { place: Place::Slot(*out), layout }, dtype)]);
-                let kernel = PartKernel::Reduce(fused.reduce(), *axes);
+                let kernel = PartKernel::Reduce(fused.reduce(), *axes, member.traffic.far);
                 Part { kernel, shape, axis, inputs: views(inputs), outputs }
             }
             _ => unreachable!("a chain is of maps and reductions"),
@@ -501,8 +502,8 @@ struct Part<'a> {
 }
 
 enum PartKernel<'a> {
-    Map(&'a pointwise::Kernel, bool),
-    Reduce(&'a reduce::Kernel, u32),
+    Map(&'a pointwise::Kernel, Traffic),
+    Reduce(&'a reduce::Kernel, u32, bool),
 }
 
 /// An operand of a step of a chain: one in memory, or one in the scratch memory of a block, which has its place
@@ -533,18 +534,18 @@ impl Part<'_> {
         let views = |of: &[PartView]| of.iter().map(|view| view.of(range.start, scratch)).collect::<Vec<_>>();
         let (inputs, outputs) = (views(&self.inputs), views(&self.outputs));
         match &self.kernel {
-            PartKernel::Map(kernel, stream) => {
+            PartKernel::Map(kernel, traffic) => {
                 let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
                 size[..rank].copy_from_slice(shape);
                 (start[self.axis], size[self.axis]) = (range.start, range.len());
                 let (start, size) = (&start[..rank], &size[..rank]);
                 // SAFETY: the caller's promise.
-                unsafe { kernel.run_part(shape, start, size, &inputs, &outputs, params, *stream) }
+                unsafe { kernel.run_part(shape, start, size, &inputs, &outputs, params, *traffic) }
             }
-            PartKernel::Reduce(kernel, axes) => {
+            PartKernel::Reduce(kernel, axes, far) => {
                 let part = (self.axis, range);
                 // SAFETY: the caller's promise.
-                unsafe { kernel.run_part(shape, *axes, part, &inputs, outputs[0].ptr, params) }
+                unsafe { kernel.run_part(shape, *axes, part, &inputs, outputs[0].ptr, params, *far) }
             }
         }
     }

@@ -166,7 +166,7 @@ unsafe fn gather_box<T: Copy>(dst: *mut T, src: *const T, of: Strided) {
             (&[n], &[1]) => std::ptr::copy_nonoverlapping(src, dst, n),
             (&[n], &[0]) => std::slice::from_raw_parts_mut(dst, n).fill(*src),
             (&[n], &[s]) => (0..n).for_each(|i| *dst.add(i) = *src.offset(i as isize * s)),
-            (&[m, n], &[1, s]) => {
+            (&[m, n], &[1, s]) if s != 0 => {
                 // A transposed block: read along memory, write across the tile.
                 for j in 0..n {
                     let row = src.offset(j as isize * s);

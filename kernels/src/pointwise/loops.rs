@@ -20,9 +20,6 @@ use std::hint::select_unpredictable;
 /// Elements between two turns of memory.
 pub(super) const CHUNK: usize = 128;
 
-/// Elements between two turns in which a loop that writes over one of its operands puts results in their place.
-const APART: usize = 512;
-
 /// Elements that a loop computes at once, whatever the width of vectors: a divisor of [`CHUNK`]. An operand that is one
 /// number is given that many times.
 pub(super) const LANES: usize = 16;
@@ -43,8 +40,11 @@ pub(super) struct Call<'a> {
     /// Where the further results go, for loops that have some; as `dst`.
     pub more: [*mut u8; MORE],
     pub args: [*const u8; MOST_ARGS],
-    /// Operands that are one block for all; others have `n` elements.
-    pub scalar: [bool; MOST_ARGS],
+    /// How many of `args` there are.
+    pub arity: usize,
+    /// What a block adds to the address of each operand: nothing for those that are one block for all and those that
+    /// there are not. Others have `n` elements.
+    pub steps: &'a [usize; MOST_ARGS],
     pub n: usize,
     /// Whether the result goes past the caches; `dst` is then a multiple of [`LINE`].
     pub stream: bool,
@@ -70,6 +70,10 @@ impl Ahead {
 
     /// Says that all is to be fetched in the course of so many chunks.
     pub(super) fn spread(&mut self, chunks: usize) {
+        if self.at.1 == 0 && self.ranges.is_empty() {
+            self.per_chunk = 0;
+            return;
+        }
         let lines = self.at.1 + self.ranges.iter().map(|&(_, lines)| lines).sum::<usize>();
         self.per_chunk = lines.div_ceil(chunks.max(1));
     }
@@ -96,27 +100,27 @@ impl Ahead {
 }
 
 /// The part of a loop that is compiled for its types and function: so many blocks, one after the other, the addresses of
-/// operands moving by `steps` bytes from one to the next.
+/// operands moving by `steps` bytes from one to the next. Each is read before it is written.
 type Blocks =
     unsafe fn(to: *mut u8, from: &[*const u8; MOST_ARGS], steps: &[usize; MOST_ARGS], blocks: usize);
 
 /// A compiled loop: `dst[i] = f(args[0][i], args[1][i], …)` for `i < n`, on the types it was chosen for.
 #[derive(Clone, Copy)]
 pub(crate) enum Loop {
-    /// Chunk by chunk; bytes of an element of each operand (0 for those that there are not) and of the result.
-    Chunks { blocks: Blocks, sizes: [u8; MOST_ARGS], arity: usize, out: usize },
+    /// Block by block; bytes of an element of each operand (0 for those that there are not) and of the result.
+    Blocks { blocks: Blocks, sizes: [u8; MOST_ARGS], out: usize },
     /// In its own way.
     Whole(unsafe fn(&mut Call)),
 }
 
 /// What a loop does with a block, where it has one result.
 pub(super) trait Body {
-    type Out: Copy;
+    type Out: Copy + Default;
     /// Bytes of one element of each operand; 0 for those that there are not.
     const SIZES: [u8; MOST_ARGS];
 
     /// # Safety
-    /// The operands have [`LANES`] elements each, and do not overlap the result.
+    /// The operands have [`LANES`] elements each.
     unsafe fn block<A: Arch>(to: &mut [Self::Out; LANES], from: [*const u8; MOST_ARGS]);
 }
 
@@ -132,7 +136,7 @@ pub(super) const fn sizes(of: &[usize]) -> [u8; MOST_ARGS] {
 
 /// A function of one element.
 pub(super) trait Fn1<T: Copy> {
-    type Out: Copy;
+    type Out: Copy + Default;
     fn call<A: Arch>(x: T) -> Self::Out;
     /// Recomputes the elements for which `call` does not hold; there mostly are none.
     #[inline(always)]
@@ -141,7 +145,7 @@ pub(super) trait Fn1<T: Copy> {
 
 /// A function of two elements.
 pub(super) trait Fn2<T: Copy> {
-    type Out: Copy;
+    type Out: Copy + Default;
     fn call<A: Arch>(a: T, b: T) -> Self::Out;
 }
 
@@ -179,7 +183,7 @@ impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
 }
 
 /// Operands: condition, then, else.
-impl<T: Copy> Body for Choice<T> {
+impl<T: Copy + Default> Body for Choice<T> {
     type Out = T;
     const SIZES: [u8; MOST_ARGS] = sizes(&[1, size_of::<T>(), size_of::<T>()]);
 
@@ -210,76 +214,103 @@ impl<const N: usize> Room<N> {
 }
 
 impl Loop {
+    /// What a block adds to the address of each operand, where these are one block for all.
+    pub(super) fn steps(&self, scalar: &[bool]) -> [usize; MOST_ARGS] {
+        let Loop::Blocks { sizes, .. } = self else {
+            return std::array::from_fn(|k| usize::from(scalar.get(k) == Some(&false)));
+        };
+        std::array::from_fn(|k| if scalar.get(k) == Some(&false) { LANES * usize::from(sizes[k]) } else { 0 })
+    }
+
     /// Runs the loop.
     ///
     /// # Safety
-    /// As [`Call`] says, for operands of the types of the loop.
-    pub(super) unsafe fn run(self, call: &mut Call) {
+    /// As [`Call`] says, for operands of the types of the loop; `steps` are this loop's.
+    #[inline(always)]
+    pub(super) unsafe fn run(&self, call: &mut Call) {
         // SAFETY: the caller's promise.
         unsafe {
             match self {
-                Loop::Chunks { blocks, sizes, arity, out } => chunks(call, blocks, &sizes[..arity], out),
+                Loop::Blocks { blocks, out, .. } if !call.takes_turns() && call.n >= LANES => {
+                    all_blocks(call, *blocks, *out, call.dst, call.n)
+                }
+                Loop::Blocks { blocks, out, sizes } => chunks(call, *blocks, *out, sizes),
                 Loop::Whole(run) => run(call),
             }
         }
     }
 }
 
-/// A loop, chunk by chunk.
+impl Call<'_> {
+    /// Whether memory has its turn in the course of the loop.
+    #[inline(always)]
+    fn takes_turns(&self) -> bool {
+        self.stream || self.ahead.per_chunk > 0
+    }
+}
+
+/// Computes the next `n` elements, at least one block of them.
 ///
 /// # Safety
 /// As [`Loop::run`].
-unsafe fn chunks(call: &mut Call, blocks: Blocks, sizes: &[u8], size: usize) {
-    let (mut apart, mut padded) = (Room::<{ APART + LANES }>::NEW, [const { Room::<LANES>::NEW }; MOST_ARGS]);
-    let apart = apart.at();
-    let arity = sizes.len();
-    // What one block adds to an address.
-    let mut steps = [0; MOST_ARGS];
-    for (k, &size) in sizes.iter().enumerate().filter(|&(k, _)| !call.scalar[k]) {
-        steps[k] = LANES * usize::from(size);
+#[inline(always)]
+unsafe fn all_blocks(call: &Call, blocks: Blocks, size: usize, to: *mut u8, n: usize) {
+    let (count, back) = (n / LANES, n - LANES);
+    // SAFETY: the operands have as many elements.
+    unsafe {
+        if n == count * LANES {
+            return blocks(to, &call.args, call.steps, count);
+        }
+        // The last block overlaps the one before: what both have is computed twice, the second time before anything is
+        // written, since the result may take the place of an operand.
+        let mut apart = Room::<LANES>::NEW;
+        let mut last = [std::ptr::null(); MOST_ARGS];
+        for k in 0..call.arity.min(MOST_ARGS) {
+            last[k] = call.args[k].wrapping_add(call.steps[k] / LANES * back);
+        }
+        blocks(apart.at(), &last, call.steps, 1);
+        blocks(to, &call.args, call.steps, count);
+        let to = to.add(back * size);
+        match size {
+            1 => std::ptr::copy_nonoverlapping(apart.at(), to, LANES),
+            4 => std::ptr::copy_nonoverlapping(apart.at(), to, 4 * LANES),
+            _ => std::ptr::copy_nonoverlapping(apart.at(), to, 8 * LANES),
+        }
     }
-    let (mut place, mut from) = (call.dst, call.args);
-    let in_place = from[..arity].contains(&place.cast_const());
-    let mut left = call.n;
-    // Where memory asks for no turn, there is one chunk.
-    let chunk = match call.stream || call.ahead.per_chunk > 0 {
-        true => CHUNK,
-        false if in_place => APART,
-        false => left,
-    };
+}
+
+/// A loop in the course of which memory has its turns, or one of less than a block.
+///
+/// # Safety
+/// As [`Loop::run`].
+#[inline(never)]
+unsafe fn chunks(call: &mut Call, blocks: Blocks, size: usize, sizes: &[u8; MOST_ARGS]) {
+    let mut apart = Room::<CHUNK>::NEW;
+    let (steps, arity) = (call.steps, call.arity.min(MOST_ARGS));
+    let (mut place, mut left) = (call.dst, call.n);
     while left > 0 {
         call.ahead.fetch();
         let streams = call.stream && left >= CHUNK;
-        let mut to = if in_place || streams { apart } else { place };
         // What would be less than a block goes along with the last chunk.
-        let len = if streams || left >= chunk + LANES { chunk } else { left };
-        if len < LANES {
-            to = apart;
-            for k in (0..arity).filter(|&k| steps[k] > 0) {
-                // SAFETY: the operand has `len` more elements, and there is room for a block.
-                from[k] = unsafe { pad(padded[k].at(), from[k], usize::from(sizes[k]), len) };
-            }
-        }
-        let count = (len / LANES).max(1);
-        // SAFETY: the operands have as many elements; where the place of the result may be that of an operand, the
-        // result is kept apart, where there is room for a chunk and a block, and its place has room for `len`. What is
-        // streamed are whole lines, from one on.
+        let len = if streams || left >= CHUNK + LANES { CHUNK } else { left };
+        // SAFETY: the operands have as many elements, and the place of the result has room for them. What is streamed
+        // are whole lines, from one on.
         unsafe {
-            blocks(to, &from, &steps, count);
-            if len > count * LANES {
-                // The last block overlaps the one before: what both have is computed twice.
-                let back = len - LANES;
-                let mut last = from;
-                (0..arity).for_each(|k| last[k] = from[k].wrapping_add(back * steps[k] / LANES));
-                blocks(to.wrapping_add(back * size), &last, &steps, 1);
-            }
             if streams {
-                copy::lines(call.level, place, to, CHUNK * size / LINE);
-            } else if to == apart {
-                std::ptr::copy_nonoverlapping(to, place, len * size);
+                blocks(apart.at(), &call.args, steps, CHUNK / LANES);
+                copy::lines(call.level, place, apart.at(), CHUNK * size / LINE);
+            } else if len >= LANES {
+                all_blocks(call, blocks, size, place, len);
+            } else {
+                let mut padded = [const { Room::<LANES>::NEW }; MOST_ARGS];
+                for k in (0..arity).filter(|&k| steps[k] > 0) {
+                    call.args[k] = pad(padded[k].at(), call.args[k], usize::from(sizes[k]), len);
+                }
+                blocks(apart.at(), &call.args, steps, 1);
+                std::ptr::copy_nonoverlapping(apart.at(), place, len * size);
             }
         }
-        (0..arity).for_each(|k| from[k] = from[k].wrapping_add(count * steps[k]));
+        (0..arity).for_each(|k| call.args[k] = call.args[k].wrapping_add(steps[k] / LANES * len));
         place = place.wrapping_add(len * size);
         left -= len;
     }
@@ -318,16 +349,19 @@ macro_rules! level {
             ) {
                 let (mut to, mut from) = (to.cast::<[B::Out; LANES]>(), *from);
                 for _ in 0..blocks {
+                    let mut block = [B::Out::default(); LANES];
                     // SAFETY: the caller's promise.
-                    unsafe { B::block::<$arch>(&mut *to, from) };
+                    unsafe {
+                        B::block::<$arch>(&mut block, from);
+                        to.write(block);
+                    }
                     to = to.wrapping_add(1);
                     (0..MOST_ARGS).for_each(|k| from[k] = from[k].wrapping_add(steps[k]));
                 }
             }
 
-            pub fn chunks<B: Body>() -> Loop {
-                let arity = B::SIZES.iter().position(|&size| size == 0).unwrap_or(MOST_ARGS);
-                Loop::Chunks { blocks: blocks::<B>, sizes: B::SIZES, arity, out: size_of::<B::Out>() }
+            pub fn of<B: Body>() -> Loop {
+                Loop::Blocks { blocks: blocks::<B>, sizes: B::SIZES, out: size_of::<B::Out>() }
             }
 
             /// # Safety
@@ -364,7 +398,7 @@ macro_rules! at_level {
 
 /// The loop of a body.
 pub(super) fn loop_of<B: Body>(level: Level) -> Loop {
-    at_level!(level, chunks::<B>())
+    at_level!(level, of::<B>())
 }
 
 /// [`moments`].
@@ -374,7 +408,7 @@ pub(super) fn loop_moments(level: Level) -> Loop {
 
 /// Element types, and whether their loops are worth compiling for every level. Integers and bools are labels and
 /// masks: what the portable loops do with them is enough, and gives the same bits.
-pub(crate) trait Lane: Copy {
+pub(crate) trait Lane: Copy + Default {
     const EVERY_LEVEL: bool;
 }
 
@@ -389,15 +423,15 @@ lanes!(f32: true, f64: true, i32: false, u32: false, u8: false);
 
 /// The loop of a function of one operand.
 pub(super) fn loop1<T: Lane, F: Fn1<T>>(level: Level) -> Loop {
-    if T::EVERY_LEVEL { loop_of::<Of1<T, F>>(level) } else { portable::chunks::<Of1<T, F>>() }
+    if T::EVERY_LEVEL { loop_of::<Of1<T, F>>(level) } else { portable::of::<Of1<T, F>>() }
 }
 
 /// The loop of a function of two operands.
 pub(super) fn loop2<T: Lane, F: Fn2<T>>(level: Level) -> Loop {
-    if T::EVERY_LEVEL { loop_of::<Of2<T, F>>(level) } else { portable::chunks::<Of2<T, F>>() }
+    if T::EVERY_LEVEL { loop_of::<Of2<T, F>>(level) } else { portable::of::<Of2<T, F>>() }
 }
 
 /// The loop that selects, operands in the order condition, then, else.
-pub(super) fn loop_choose<T: Copy>(level: Level) -> Loop {
+pub(super) fn loop_choose<T: Copy + Default>(level: Level) -> Loop {
     loop_of::<Choice<T>>(level)
 }

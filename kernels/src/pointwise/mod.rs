@@ -38,7 +38,7 @@ pub(crate) const TASK_WORK: usize = 1 << 17;
 const MOST_TASKS: usize = 256;
 
 /// Inputs of more bytes than this are taken to lie in memory, not in a cache.
-pub(crate) const CACHE_BYTES: usize = 1 << 20;
+const CACHE_BYTES: usize = 1 << 20;
 
 /// Results of more bytes than this are written past the caches.
 const STREAM_BYTES: usize = 4 << 20;
@@ -46,6 +46,24 @@ const STREAM_BYTES: usize = 4 << 20;
 /// The operands of a call, as it gives them.
 fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
     Operands { inputs, outputs, params, index_start: 0, stream: false }
+}
+
+/// Where the operands of a part of a run lie, and are to lie. No bit depends on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Whether inputs lie in memory: then they are fetched into the cache ahead of their use.
+    pub far: bool,
+    /// Whether results are written past the caches, for what is large and not read soon.
+    pub stream: bool,
+}
+
+/// Whether what a program reads in a space of these lengths is taken to lie in memory.
+pub(crate) fn is_far(code: &Code, lens: &[usize], inputs: &[RawView]) -> bool {
+    let bytes = |(k, view): (usize, &RawView)| {
+        let seen = lens.iter().zip(&view.strides).filter(|(_, stride)| **stride != 0);
+        code.input_type(k).map_or(0, |t| t.size() * seen.map(|(len, _)| len).product::<usize>())
+    };
+    inputs.iter().enumerate().map(bytes).sum::<usize>() > CACHE_BYTES
 }
 
 impl Kernel {
@@ -67,12 +85,13 @@ impl Kernel {
     /// of the program's inputs and for outputs of its output registers. No output overlaps itself, another output
     /// or an input, except that an output may be exactly an input (same address, same strides).
     pub unsafe fn run(&self, shape: &[usize], inputs: &[RawView], outputs: &[RawView], params: &[u64]) {
+        let given = given(inputs, outputs, params);
+        let far = is_far(&self.code, shape, inputs);
         // SAFETY: the region is the whole space.
-        unsafe { self.run_box(shape, [&vec![0; shape.len()], shape], given(inputs, outputs, params), true) }
+        unsafe { self.run_box(shape, [&[0; MAX_RANK][..shape.len()], shape], given, far, true) }
     }
 
-    /// As [`Kernel::run_region`]; with `stream`, results are written past the caches, for what is large and not read
-    /// soon.
+    /// As [`Kernel::run_region`], told where operands lie.
     ///
     /// # Panics
     /// As [`Kernel::run`].
@@ -88,11 +107,11 @@ impl Kernel {
         inputs: &[RawView],
         outputs: &[RawView],
         params: &[u64],
-        stream: bool,
+        traffic: Traffic,
     ) {
-        let given = Operands { stream, ..given(inputs, outputs, params) };
+        let given = Operands { stream: traffic.stream, ..given(inputs, outputs, params) };
         // SAFETY: the caller's promise.
-        unsafe { self.run_box(shape, [start, size], given, false) }
+        unsafe { self.run_box(shape, [start, size], given, traffic.far, false) }
     }
 
     /// Evaluates the program over the box `start .. start + size` of the space `shape`, on the calling thread.
@@ -111,13 +130,21 @@ impl Kernel {
         outputs: &[RawView],
         params: &[u64],
     ) {
+        let far = is_far(&self.code, size, inputs);
         // SAFETY: the caller's promise.
-        unsafe { self.run_box(shape, [start, size], given(inputs, outputs, params), false) }
+        unsafe { self.run_box(shape, [start, size], given(inputs, outputs, params), far, false) }
     }
 
     /// # Safety
     /// As [`Kernel::run_region`].
-    unsafe fn run_box(&self, shape: &[usize], [start, size]: [&[usize]; 2], given: Operands, parallel: bool) {
+    unsafe fn run_box(
+        &self,
+        shape: &[usize],
+        [start, size]: [&[usize]; 2],
+        given: Operands,
+        far: bool,
+        parallel: bool,
+    ) {
         assert!(shape.len() <= MAX_RANK, "at most {MAX_RANK} axes, not {}", shape.len());
         check_arity(&self.code, given.inputs, Some(given.outputs), given.params);
         if size.contains(&0) {
@@ -149,23 +176,24 @@ impl Kernel {
                 || parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
         };
         let (space, largest) = self.layout(size, &row_major, &operands);
-        let grid = Grid::new(&space.lens, &largest[..space.rank()]);
+        let mut grid = Grid::new(&space.lens, &largest[..space.rank()]);
         let plan = Plan::new(&self.code, &space, &grid.chunk, &operands, simd::level());
+        grid.go_along(|axis| plan.gathers_once_along(axis));
         let tile: usize = grid.chunk.iter().product();
         let per_task = (TASK_WORK / (tile * self.code.weight)).max(grid.count() / MOST_TASKS).max(1);
-        let far = size.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES;
         let task = |task: usize| {
             let mut worker = Worker::new(&plan);
             let (first, end) = (task * per_task, ((task + 1) * per_task).min(grid.count()));
-            let mut here = grid.region(&space.lens, first);
+            // Two, each advanced where it is: a copy of what has just been written would have to wait for that.
+            let (mut here, mut next) = (grid.region(&space.lens, first), grid.region(&space.lens, first));
             for number in first..end {
-                let next = grid.after(&space.lens, &here);
                 if far && number + 1 < end {
+                    grid.advance(&space.lens, &mut next);
                     worker.announce(&next.0, &next.1);
                 }
                 // SAFETY: the box lies in the region, which the caller promises may be read and written.
                 unsafe { worker.eval(&here.0, &here.1) };
-                here = next;
+                grid.advance(&space.lens, &mut here);
             }
         };
         let tasks = grid.count().div_ceil(per_task);

@@ -4,6 +4,11 @@
 //! others come besides.
 
 use super::loops::{CHUNK, Call, LANES};
+use crate::simd::prefetch;
+
+/// Elements between those computed and those asked for. Left to itself, memory does not keep up with four streams that
+/// are read and three that go back: asked for so early, ten million parameters take a quarter less time.
+const AHEAD: usize = 256;
 
 /// The numbers among the operands.
 const NUMBERS: [usize; 7] = [1, 3, 5, 6, 8, 9, 10];
@@ -32,7 +37,7 @@ fn block(to: &mut [[f32; LANES]; 3], m: &[f32], g: &[f32], v: &[f32], p: &[f32],
 pub(super) unsafe fn run(call: &mut Call) {
     let args = call.args.map(|at| at.cast::<f32>());
     // What one element adds to an address: an operand may be one number after all.
-    let step = |k: usize| usize::from(!call.scalar[k]);
+    let step = |k: usize| call.steps[k];
     let varying = [0, 2, 4, 7].map(|k| (args[k], step(k)));
     let [to_m, to_v] = call.more.map(|at| at.cast::<f32>());
     let to_p = call.dst.cast::<f32>();
@@ -43,6 +48,7 @@ pub(super) unsafe fn run(call: &mut Call) {
         if at % CHUNK == 0 {
             call.ahead.fetch();
         }
+        varying.iter().for_each(|(from, step)| prefetch(from.wrapping_add((at + AHEAD) * step)));
         // SAFETY: operands and results have LANES elements from here on; the results of a block are written after
         // its operands were read.
         unsafe {

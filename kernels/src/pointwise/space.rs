@@ -52,13 +52,16 @@ pub(crate) type Region = ([usize; MAX_RANK], [usize; MAX_RANK]);
 pub(crate) struct Grid {
     pub(crate) chunk: [usize; MAX_RANK],
     counts: [usize; MAX_RANK],
+    /// The axes in the order in which boxes follow each other, the one that changes with every box last.
+    order: [usize; MAX_RANK],
     rank: usize,
 }
 
 impl Grid {
     /// The boxes of a space with axes `lens` that are at most `largest` long along each axis, as even as possible.
     pub(crate) fn new(lens: &[usize], largest: &[usize]) -> Grid {
-        let mut grid = Grid { chunk: [1; MAX_RANK], counts: [1; MAX_RANK], rank: lens.len() };
+        let order = std::array::from_fn(|axis| axis);
+        let mut grid = Grid { chunk: [1; MAX_RANK], counts: [1; MAX_RANK], order, rank: lens.len() };
         for axis in 0..lens.len() {
             let pieces = lens[axis].div_ceil(largest[axis].max(1));
             let even = lens[axis].div_ceil(pieces.max(1)).max(1);
@@ -69,15 +72,22 @@ impl Grid {
         grid
     }
 
+    /// Makes the boxes that differ along the first axis that `is_better` follow each other, if it has several.
+    pub(crate) fn go_along(&mut self, is_better: impl Fn(usize) -> bool) {
+        let many = |&axis: &usize| self.counts[axis] > 1 && is_better(axis);
+        if let Some(axis) = (0..self.rank).find(many) {
+            self.order[axis..self.rank].rotate_left(1);
+        }
+    }
+
     /// How many boxes there are.
     pub(crate) fn count(&self) -> usize {
         self.counts[..self.rank].iter().product()
     }
 
-    /// Start and lengths of the box after this one; after the last, of the first.
-    pub(crate) fn after(&self, lens: &[usize], (start, size): &Region) -> Region {
-        let (mut start, mut size) = (*start, *size);
-        for axis in (0..self.rank).rev() {
+    /// Goes on to the next box; from the last to the first.
+    pub(crate) fn advance(&self, lens: &[usize], (start, size): &mut Region) {
+        for &axis in self.order[..self.rank].iter().rev() {
             start[axis] += self.chunk[axis];
             let wraps = start[axis] >= lens[axis];
             start[axis] = if wraps { 0 } else { start[axis] };
@@ -86,13 +96,12 @@ impl Grid {
                 break;
             }
         }
-        (start, size)
     }
 
-    /// Start and lengths of box `number` of the space with axes `lens`, counted row-major.
+    /// Start and lengths of box `number` of the space with axes `lens`.
     pub(crate) fn region(&self, lens: &[usize], mut number: usize) -> Region {
         let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
-        for axis in (0..self.rank).rev() {
+        for &axis in self.order[..self.rank].iter().rev() {
             let at = number % self.counts[axis];
             number /= self.counts[axis];
             start[axis] = at * self.chunk[axis];

@@ -238,7 +238,7 @@ conversions! {
 
 /// Whether a number is not zero.
 struct NonZero;
-impl<T: Comparable + Default> Fn1<T> for NonZero {
+impl<T: Comparable> Fn1<T> for NonZero {
     type Out = u8;
     #[inline(always)]
     fn call<A: Arch>(x: T) -> u8 {

@@ -35,24 +35,39 @@ struct Operand {
     together: bool,
 }
 
+/// A loop with its operands.
+struct BoundLoop {
+    run: Loop,
+    dst: ValueId,
+    more: Option<[ValueId; MORE]>,
+    args: [ValueId; MOST_ARGS],
+    arity: usize,
+    /// What a block adds to the address of each operand.
+    steps: [usize; MOST_ARGS],
+    /// Whether all operands are scalars: then the loop runs over one block.
+    all: bool,
+}
+
 /// A step with everything decided that does not change from tile to tile.
-#[derive(Clone, Copy)]
 enum Bound {
-    /// A loop; over one block if all its operands are scalars.
-    Loop {
-        run: Loop,
-        dst: ValueId,
-        more: Option<[ValueId; MORE]>,
-        args: [ValueId; MOST_ARGS],
-        scalar: [bool; MOST_ARGS],
-        all: bool,
-    },
+    Loop(BoundLoop),
     /// Row-major indices.
-    Index { dst: ValueId, dtype: DType },
+    Index {
+        dst: ValueId,
+        dtype: DType,
+    },
     /// Random numbers.
-    Random { dst: ValueId, dtype: DType, kind: Random, seed: u64, draw: u64 },
+    Random {
+        dst: ValueId,
+        dtype: DType,
+        kind: Random,
+        seed: u64,
+        draw: u64,
+    },
     /// A value copied to the output operand with this number.
-    Store { output: usize },
+    Store {
+        output: usize,
+    },
 }
 
 /// A program bound to operands, and to boxes of a certain form.
@@ -63,7 +78,7 @@ pub(crate) struct Plan<'a> {
     inputs: Vec<Operand>,
     outputs: Vec<Operand>,
     /// Steps that depend on parameters only, and all others.
-    constant: Vec<Bound>,
+    constant: Vec<BoundLoop>,
     steps: Vec<Bound>,
     /// How many of the steps are loops over all elements.
     loops: usize,
@@ -184,12 +199,19 @@ impl<'a> Plan<'a> {
         Mode::Direct
     }
 
+    /// Whether a box has to be copied into a tile for an input, and boxes along `axis` have the same there.
+    pub(crate) fn gathers_once_along(&self, axis: usize) -> bool {
+        let mut copied =
+            self.inputs.iter().filter(|input| input.mode == Mode::Copied { cache: true }).peekable();
+        copied.peek().is_some() && copied.all(|input| input.view.strides[axis] == 0)
+    }
+
     fn bind_steps(&mut self) {
         let mut constant: Vec<bool> =
             self.code.values.iter().map(|v| matches!(v.source, Source::Param(_))).collect();
         for step in &self.code.steps {
             let args = &step.args[..step.arity];
-            let scalars =
+            let scalar =
                 std::array::from_fn::<bool, MOST_ARGS, _>(|i| i < args.len() && self.scalar[args[i]]);
             let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
             let dtype = self.code.values[step.dst].dtype;
@@ -215,14 +237,15 @@ impl<'a> Plan<'a> {
             for result in step.results() {
                 (self.scalar[result], constant[result]) = (all, fixed);
             }
-            let (dst, args) = (step.dst, step.args);
-            let bound = Bound::Loop { run, dst, more: step.more, args, scalar: scalars, all };
+            let (dst, more, args, arity) = (step.dst, step.more, step.args, step.arity);
+            let steps = run.steps(&scalar[..arity]);
+            let bound = BoundLoop { run, dst, more, args, arity, steps, all };
             self.streams[dst] = !all && self.goes_out(dst);
             if fixed {
                 self.constant.push(bound)
             } else {
                 self.loops += usize::from(!all);
-                self.steps.push(bound)
+                self.steps.push(Bound::Loop(bound))
             }
             step.results().for_each(|result| self.push_stores(result));
         }
@@ -315,9 +338,9 @@ impl<'a> Worker<'a> {
             }
             worker.at.push(at);
         }
-        for &step in &plan.constant {
+        for step in &plan.constant {
             // SAFETY: constant steps read and write scalars, which lie in `scratch`.
-            unsafe { worker.step(step, &[0; MAX_RANK], &[1; MAX_RANK], LANES) }
+            unsafe { worker.run(step, LANES) }
         }
         worker
     }
@@ -338,39 +361,55 @@ impl<'a> Worker<'a> {
     /// # Safety
     /// The operands may be read and written there, and the box is of the form that the plan was made for.
     pub(crate) unsafe fn eval(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
-        let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
-        debug_assert!(n <= self.plan.code.tile);
-        let rank = self.plan.space.rank();
-        for (k, input) in self.plan.inputs.iter().enumerate() {
+        let plan = self.plan;
+        let n: usize = plan.axes.iter().map(|&axis| size[axis]).product();
+        debug_assert!(n <= plan.code.tile);
+        let rank = plan.space.rank();
+        let mut fresh = false;
+        for (k, input) in plan.inputs.iter().enumerate() {
             let ptr = address(input, start, rank);
-            self.at[input.value] = ptr;
-            let slot = self.slot(self.plan.code.values[input.value].slot);
+            if matches!(input.mode, Mode::Direct | Mode::Streamed) {
+                self.at[input.value] = ptr;
+                continue;
+            }
+            let slot = self.slot(plan.code.values[input.value].slot);
+            self.at[input.value] = slot;
             match input.mode {
                 Mode::Scalar if self.held[k].0 != ptr => {
-                    self.held[k].0 = ptr;
+                    (self.held[k].0, fresh) = (ptr, true);
                     // SAFETY: the input has this element; the slot has room for a block.
                     unsafe { copy::fill(input.size, slot, ptr, LANES) };
                 }
-                Mode::Copied { cache } if !cache || self.held[k] != (ptr, *size) => {
+                Mode::Copied { cache } if !cache || !self.holds(k, ptr, size) => {
                     self.held[k] = (ptr, *size);
                     // SAFETY: the box of the input is readable; the slot has room for a tile.
                     unsafe { self.with_box(input, size, |of| copy::gather(input.size, slot, ptr, of)) };
                 }
                 _ => {}
             }
-            if matches!(input.mode, Mode::Scalar | Mode::Copied { .. }) {
-                self.at[input.value] = slot;
-            }
         }
         self.place_outputs(start, rank);
-        self.ahead.spread(self.plan.loops * n.div_ceil(CHUNK));
-        if self.plan.loops == 0 {
+        self.ahead.spread(plan.loops * n.div_ceil(CHUNK));
+        if plan.loops == 0 {
             self.ahead.fetch();
         }
-        for &step in &self.plan.steps {
+        for step in &plan.steps {
             // SAFETY: all operands stand at their places for this box.
-            unsafe { self.step(step, start, size, n) };
+            unsafe {
+                match step {
+                    // What depends on scalars only is known as long as these are the same.
+                    Bound::Loop(step) if step.all && !fresh => {}
+                    Bound::Loop(step) => self.run(step, n),
+                    step => self.step(step, start, size, n),
+                }
+            }
         }
+    }
+
+    /// Whether the slot of input `k` holds the box at this address with these lengths.
+    fn holds(&self, k: usize, ptr: *mut u8, size: &[usize; MAX_RANK]) -> bool {
+        let (at, lens) = &self.held[k];
+        *at == ptr && self.plan.axes.iter().all(|&axis| lens[axis] == size[axis])
     }
 
     /// Decides where the outputs of a box are computed.
@@ -431,23 +470,33 @@ impl<'a> Worker<'a> {
 
     /// # Safety
     /// The values that the step reads stand at `at`, and its result has room for `n` elements.
-    unsafe fn step(&mut self, step: Bound, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK], n: usize) {
-        match step {
-            Bound::Loop { run, dst, more, args, scalar, all } => {
-                let mut call = Call {
-                    dst: self.at[dst],
-                    more: more.map_or([std::ptr::null_mut(); MORE], |more| more.map(|value| self.at[value])),
-                    args: args.map(|arg| self.at[arg].cast_const()),
-                    scalar,
-                    n: if all { LANES } else { n },
-                    stream: self.plan.streams[dst] && self.lines,
-                    ahead: &mut self.ahead,
-                    level: self.plan.level,
-                };
-                // SAFETY: the caller's promise; the loop was chosen for these types, `place` keeps results and
-                // operands apart, and a scalar is a block.
-                unsafe { run.run(&mut call) }
-            }
+    unsafe fn run(&mut self, step: &BoundLoop, n: usize) {
+        let mut call = Call {
+            dst: self.at[step.dst],
+            more: step.more.map_or([std::ptr::null_mut(); MORE], |more| more.map(|value| self.at[value])),
+            args: [std::ptr::null(); MOST_ARGS],
+            arity: step.arity,
+            steps: &step.steps,
+            n: if step.all { LANES } else { n },
+            stream: self.lines && self.plan.streams[step.dst],
+            ahead: &mut self.ahead,
+            level: self.plan.level,
+        };
+        // Filled where it is: a copy of what has just been written piece by piece would have to wait for that.
+        for (to, &arg) in call.args.iter_mut().zip(&step.args[..step.arity]) {
+            *to = self.at[arg].cast_const();
+        }
+        // SAFETY: the caller's promise; the loop was chosen for these types, `place` keeps results and operands apart,
+        // and a scalar is a block.
+        unsafe { step.run.run(&mut call) }
+    }
+
+    /// # Safety
+    /// As [`Worker::run`].
+    unsafe fn step(&mut self, step: &Bound, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK], n: usize) {
+        match *step {
+            // SAFETY: the caller's promise.
+            Bound::Loop(ref step) => unsafe { self.run(step, n) },
             Bound::Index { dst, dtype } => {
                 let at = self.at[dst];
                 self.index_runs(start, size, |done, first, step, len| {

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::pointwise::space::Grid;
 use crate::pointwise::tile::{Operands, Plan, Worker};
-use crate::pointwise::{CACHE_BYTES, Code, Slice, SliceMut, TASK_WORK, check_arity};
+use crate::pointwise::{Code, Slice, SliceMut, TASK_WORK, check_arity, is_far};
 use crate::program::Program;
 use crate::simd::{self, Level};
 use crate::{DType, MAX_RANK, RawView, par};
@@ -83,6 +83,21 @@ impl Kernel {
     /// Every input address that shape and strides reach is inside a live allocation of the right type, aligned; `out`
     /// has room for the kept positions, is aligned, and overlaps no input.
     pub unsafe fn run(&self, shape: &[usize], axes: u32, inputs: &[RawView], out: *mut u8, params: &[u64]) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_all(shape, axes, inputs, out, params, is_far(&self.code, shape, inputs)) }
+    }
+
+    /// # Safety
+    /// As [`Kernel::run`].
+    unsafe fn run_all(
+        &self,
+        shape: &[usize],
+        axes: u32,
+        inputs: &[RawView],
+        out: *mut u8,
+        params: &[u64],
+        far: bool,
+    ) {
         assert!(shape.len() <= MAX_RANK, "at most {MAX_RANK} axes, not {}", shape.len());
         check_arity(&self.code, inputs, None, params);
         let layout = Layout::new(&self.code, shape, axes, inputs);
@@ -94,7 +109,7 @@ impl Kernel {
             size: dtype.size(),
             operands: Operands { inputs, outputs: &[], params, index_start: 0, stream: false },
             level,
-            far: shape.iter().product::<usize>() * 4 * inputs.len() > CACHE_BYTES,
+            far,
             out: Shared(out),
             layout,
         };
@@ -118,13 +133,14 @@ impl Kernel {
 
 impl Kernel {
     /// [`Kernel::run`] for a range of one kept axis, all kept axes before which have length 1: results of a range
-    /// lie together. `out` is still that of the whole.
+    /// lie together. `out` is still that of the whole; `far` says whether inputs lie in memory, not in a cache.
     ///
     /// # Panics
     /// As [`Kernel::run`]; if the axis is reduced or the program reads the index.
     ///
     /// # Safety
     /// As [`Kernel::run`], for that range.
+    #[allow(clippy::too_many_arguments)]
     pub unsafe fn run_part(
         &self,
         shape: &[usize],
@@ -133,6 +149,7 @@ impl Kernel {
         inputs: &[RawView],
         out: *mut u8,
         params: &[u64],
+        far: bool,
     ) {
         let kept = |k: &usize| axes >> k & 1 == 0;
         assert!(
@@ -153,13 +170,8 @@ impl Kernel {
         let size = self.reduction.result(self.code.output_type(0)).size();
         // SAFETY: the caller's promise.
         unsafe {
-            self.run(
-                &part[..shape.len()],
-                axes,
-                &views,
-                out.wrapping_add(range.start * stride * size),
-                params,
-            )
+            let out = out.wrapping_add(range.start * stride * size);
+            self.run_all(&part[..shape.len()], axes, &views, out, params, far)
         }
     }
 
