@@ -401,8 +401,8 @@ pub(crate) struct AgeMap<T> {
 impl<T> AgeMap<T> {
     /// Ages below this stand in the list.
     const NEAR: u64 = 4096;
-    /// The shortest list: one that grows from nothing would be moved for every doubling.
-    const FIRST: usize = 256;
+    /// The shortest list: that of one operation, which is to cost little, and from which few doublings lead to a step.
+    const FIRST: usize = 16;
 
     /// No entries; `newest` is the id that the walk starts at.
     pub fn new(newest: u64) -> AgeMap<T> {
@@ -438,8 +438,8 @@ impl<T> AgeMap<T> {
     }
 }
 
-/// Nodes that a walk has room for from the start: those of a small network's step.
-pub(crate) const ROOM: usize = 256;
+/// Nodes that a walk has room for from the start: few, since one operation evaluated by itself should cost little.
+pub(crate) const ROOM: usize = 16;
 
 /// The nodes reachable from `roots`, oldest first. `enter` says whether to go on below a node.
 pub(crate) fn reachable<'a>(

@@ -90,8 +90,8 @@ fn eval_together(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<()> {
     let Some(capture) = Capture::new(roots, spent, keep)? else { return Ok(()) };
     let ready = cache::plan_for(&capture)?;
     record::record(&capture);
-    STATS.planning_nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
     let begin = Instant::now();
+    STATS.planning_nanos.fetch_add((begin - start).as_nanos() as u64, Relaxed);
     let spent = Spent::take(&capture, &ready);
     let result = run(&ready, &capture, &spent.leaves, guarded());
     STATS.running_nanos.fetch_add(begin.elapsed().as_nanos() as u64, Relaxed);

@@ -6,6 +6,7 @@ use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use gradus_kernels::MAX_RANK;
 
 impl Tensor {
     /// The matrix product, with NumPy's rules: `[…, m, k] × […, k, n] → […, m, n]`, leading axes broadcast; a vector
@@ -49,7 +50,10 @@ impl Tensor {
             product(&a.reshape([batch.numel() * m, k]), &b).reshape(dims)
         } else {
             let with = |rows: usize, cols: usize| {
-                Shape::of(&batch.iter().copied().chain([rows, cols]).collect::<Vec<_>>())
+                let (mut dims, lead) = ([0; MAX_RANK], batch.rank());
+                dims[..lead].copy_from_slice(&batch);
+                dims[lead..lead + 2].copy_from_slice(&[rows, cols]);
+                Shape::of(&dims[..lead + 2])
             };
             product(&view::expand(&a, with(m, k)), &view::expand(&b, with(k, n)))
         };

@@ -2,9 +2,14 @@
 
 use super::Float;
 use crate::simd::Level;
+use std::ptr;
 
-/// What a micro-kernel does: `C[rows, cols] (+)= A[rows, k] B[k, cols]` for one register tile.
+/// What a micro-kernel does: `C[rows, cols] (+)= A[rows, k] B[k, cols]` for a row of register tiles.
 pub struct Step<T> {
+    /// Tiles: the first is described here.
+    pub tiles: usize,
+    /// Elements from one tile to the next in A, in B, in the copy of B, and in C.
+    pub next: [isize; 4],
     /// Length of the sums.
     pub k: usize,
     /// Element (0, 0) of A.
@@ -18,7 +23,7 @@ pub struct Step<T> {
     /// Where to copy B on the way, at two vectors a step; or null, and then whole vectors of B are readable.
     pub packed: *mut T,
     /// What will be needed next, any addresses: two cache lines, the same or this many elements apart, are fetched at
-    /// every second k. A core can wait for about a dozen lines of the third level at once, and what else misses the
+    /// every second k, tile after tile. A core can wait for about a dozen lines of the third level at once, and what else misses the
     /// first level meanwhile waits too: so not more of them.
     pub ahead: (*const T, isize),
     /// Elements from one `ahead` to the next.
@@ -31,6 +36,41 @@ pub struct Step<T> {
     pub cols: usize,
     /// Whether to add to C or to overwrite it.
     pub accumulate: bool,
+}
+
+impl<T> Step<T> {
+    /// One tile with the right operand given, and nothing of the left and of C; nothing is fetched ahead.
+    pub fn new(k: usize, b: *const T, b_step: isize, packed: *mut T, accumulate: bool) -> Step<T> {
+        let (a, c) = (ptr::null(), ptr::null_mut());
+        Step {
+            tiles: 1,
+            next: [0; 4],
+            k,
+            a,
+            a_strides: [1, 0],
+            b,
+            b_step,
+            packed,
+            ahead: (b, 0),
+            ahead_step: 0,
+            c,
+            c_stride: 0,
+            cols: 0,
+            accumulate,
+        }
+    }
+
+    /// Goes on to the next tile.
+    #[inline(always)]
+    pub fn advance(&mut self) {
+        let [a, b, packed, c] = self.next;
+        (self.a, self.b, self.c) =
+            (self.a.wrapping_offset(a), self.b.wrapping_offset(b), self.c.wrapping_offset(c));
+        if !self.packed.is_null() {
+            self.packed = self.packed.wrapping_offset(packed);
+        }
+        self.ahead.0 = self.ahead.0.wrapping_offset(self.k.div_ceil(2) as isize * self.ahead_step);
+    }
 }
 
 /// Does a [`Step`]; the rows and the number of vectors across are fixed by the position in [`Kernels::tiles`].

@@ -4,7 +4,7 @@
 //! & van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality" (2015), figure 1. What the
 //! operands are is left to three traits, so that convolution runs in the same loops with panels of its own.
 
-use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK, Step};
+use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK, Step, Tile};
 use super::{Float, cache, scratch};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -33,7 +33,7 @@ const C_BLOCK: usize = 128 << 10;
 
 /// The left operand, rows × k.
 pub trait Left<T>: Sync {
-    /// Address of element (row, k) and the step from one k to the next, if the rows of a panel are adjacent there.
+    /// Address of element (row, k) and the step from one k to the next, if rows are adjacent there.
     fn in_place(&self, row: usize, k: usize) -> Option<(*const T, isize)>;
 
     /// Address of element (row, k) and the step from one row to the next, if the k of a row are adjacent there and
@@ -196,7 +196,6 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                     let rows = ic..rows.end.min(ic + mc);
                     let (first, last) = (down == 0, deep + 1 == deeps);
                     let by_cols = last && !by_rows;
-                    let cols = cols.clone();
                     let block = Block {
                         rows: rows.clone(),
                         cols: cols.clone(),
@@ -208,7 +207,14 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                         by_cols,
                     };
                     // SAFETY: as above for A and its block; the part of the target is this thread's.
-                    unsafe { self.block(block, a_block, b_block) };
+                    unsafe {
+                        self.pack_left(&block, a_block);
+                        if by_rows && !(single && copy) {
+                            self.panels_of_a(&block, a_block, b_block);
+                        } else {
+                            self.panels_of_b(&block, a_block, b_block);
+                        }
+                    }
                     let elements = (rows.end - unfinished) * cols.len();
                     if last && by_rows && (elements * size_of::<T>() >= C_BLOCK || down + 1 == downs) {
                         self.target.finish(unfinished..rows.end, cols.clone());
@@ -219,10 +225,47 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         });
     }
 
-    /// Packs a block of A, then loops 2 and 1: the macro-kernel. A panel of B that lies in place is packed by its
-    /// first tile.
-    unsafe fn block(&self, block: Block, a_block: *mut T, b_block: *mut T) {
-        let Block { rows, cols, ks, height, first, copy, single, by_cols } = block;
+    /// Loops 1 and 2, the macro-kernel, panel by panel of A: each meets all panels of B. Those that lie in place are
+    /// packed by the first tiles.
+    unsafe fn panels_of_a(&self, block: &Block, a_block: *const T, b_block: *mut T) {
+        let Block { rows, cols, ks, height, first, .. } = block;
+        let (nr, lanes, depth) = (self.kernels.nr(), self.kernels.lanes, ks.len());
+        let whole = cols.start..cols.end - cols.len() % nr;
+        for (index, down) in rows.clone().step_by(*height).enumerate() {
+            let down = down..rows.end.min(down + height);
+            let a_panel = a_block.wrapping_add(index * panel_len::<T>(*height, depth));
+            let (a, a_strides) = self.left_panel(&down, ks, a_panel);
+            for across in [whole.clone(), whole.end..cols.end].into_iter().filter(|across| !across.is_empty())
+            {
+                let from = if block.single { 0 } else { across.start - cols.start };
+                let packed = b_block.wrapping_add(from * depth);
+                // Without a copy, the tiles read whole vectors.
+                let copy = block.copy || (across.len() != lanes && across.len() % nr != 0);
+                let (b, b_step, b_next, packed) = match self.right.in_place(ks.start, across.clone()) {
+                    Some((b, step)) if !copy => (b, step, nr, ptr::null_mut()),
+                    Some((b, step)) if index == 0 && (*first || !block.copy) => (b, step, nr, packed),
+                    _ => (packed.cast_const(), nr as isize, nr * depth, ptr::null_mut()),
+                };
+                let (ahead, share) =
+                    self.left_ahead(&down, across.start - cols.start, ks, cols.len()).unwrap_or((b, 0));
+                let step = Step {
+                    tiles: across.len().div_ceil(nr),
+                    next: [0, b_next as isize, (nr * depth) as isize, nr as isize],
+                    a,
+                    a_strides,
+                    ahead: (ahead, share),
+                    ahead_step: 2 * share,
+                    ..Step::new(depth, b, b_step, packed, ks.start > 0)
+                };
+                // SAFETY: the panels are packed or in place; the tiles are in this thread's part.
+                unsafe { self.tiles(step, down.clone(), across) };
+            }
+        }
+    }
+
+    /// Loops 2 and 1, panel by panel of B: each meets all panels of A.
+    unsafe fn panels_of_b(&self, block: &Block, a_block: *const T, b_block: *mut T) {
+        let &Block { ref rows, ref cols, ref ks, height, first, copy, single, by_cols } = block;
         let (nr, lanes, depth) = (self.kernels.nr(), self.kernels.lanes, ks.len());
         let source =
             |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first || !copy);
@@ -240,24 +283,19 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                 copy: copy || (across.len() != lanes && across.len() != nr),
                 tiles,
             };
-            if across.start == cols.start {
-                // SAFETY: the rows are inside A, and the block holds their panels.
-                unsafe { self.pack_left(rows.clone(), &ks, height, a_block) };
-            }
             // Loop 1.
             let (mut down, mut index) = (rows.start..rows.end.min(rows.start + height), 0);
             while !down.is_empty() {
                 let a_panel = a_block.wrapping_add(index * panel_len::<T>(height, depth));
-                let (a, a_strides) = self.left_panel(&down, &ks, a_panel);
+                let (a, a_strides) = self.left_panel(&down, ks, a_panel);
                 let mut step =
                     Step { a, a_strides, accumulate: ks.start > 0, ..panel.step(index, depth, nr) };
-                if let Some((ahead, share)) =
-                    self.left_ahead(&down, across.start - cols.start, &ks, cols.len())
-                {
+                let ahead = self.left_ahead(&down, across.start - cols.start, ks, cols.len());
+                if let Some((ahead, share)) = ahead.filter(|_| panel.source.is_none()) {
                     (step.ahead, step.ahead_step) = ((ahead, share), 2 * share);
                 }
                 // SAFETY: the panels are packed or in place; the tile is in this thread's part.
-                unsafe { self.tile(step, down.clone(), across.clone()) };
+                unsafe { self.tiles(step, down.clone(), across.clone()) };
                 (down, index) = (down.end..rows.end.min(down.end + height), index + 1);
             }
             if by_cols && (across.end - unfinished >= finish || next.is_empty()) {
@@ -278,8 +316,8 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         }
     }
 
-    /// What a tile fetches ahead of a panel of A that is read in place, along k, where B is packed: its part of the next
-    /// panel of A, and the elements per k of it. `col` is counted from the first of the `cols` columns of B.
+    /// What a tile fetches ahead of a panel of A that is read in place, along k: its part of the next panel of A, and the
+    /// elements per k of it. `col` is counted from the first of the `cols` columns of B.
     fn left_ahead(
         &self,
         rows: &Range<usize>,
@@ -289,7 +327,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     ) -> Option<(*const T, isize)> {
         let (next, stride) = self.left.along_k(rows.end, 0)?;
         let (nr, k) = (self.kernels.nr(), self.size[2]);
-        if self.right.in_place(0, 0..cols).is_some() || stride != k as isize {
+        if stride != k as isize {
             return None;
         }
         let panels = cols.div_ceil(nr);
@@ -298,7 +336,8 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     }
 
     /// Packs the panels of a block of A that are not in place.
-    unsafe fn pack_left(&self, rows: Range<usize>, ks: &Range<usize>, height: usize, out: *mut T) {
+    unsafe fn pack_left(&self, block: &Block, out: *mut T) {
+        let &Block { ref rows, ref ks, height, .. } = block;
         if self.left.in_place(rows.start, ks.start).or(self.left.along_k(rows.start, ks.start)).is_some() {
             return;
         }
@@ -314,23 +353,42 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         }
     }
 
-    /// The micro-kernel on one tile, straight into the target or by way of a copy. `step` lacks the target.
-    unsafe fn tile(&self, mut step: Step<T>, rows: Range<usize>, cols: Range<usize>) {
-        let kernel = self.kernels.tiles[rows.len() - 1][usize::from(cols.len() > self.kernels.lanes)];
-        step.cols = cols.len();
+    /// The micro-kernel on a row of tiles that are as wide as can be, or on one tile. `step` lacks the target.
+    unsafe fn tiles(&self, mut step: Step<T>, rows: Range<usize>, cols: Range<usize>) {
+        let nr = self.kernels.nr();
+        step.cols = cols.len().min(nr);
+        let kernel = self.kernels.tiles[rows.len() - 1][usize::from(step.cols > self.kernels.lanes)];
         if let Some((c, stride)) = self.target.in_place(rows.start, cols.clone()) {
             (step.c, step.c_stride) = (c, stride);
-            // SAFETY: the panels hold as many k as the step has, and the target vouches for the tile.
+            // SAFETY: the panels hold as many k as the step has, and the target vouches for the tiles.
             return unsafe { kernel(&step) };
         }
+        let tiles = std::mem::replace(&mut step.tiles, 1);
+        for col in cols.clone().step_by(nr) {
+            let cols = col..cols.end.min(col + nr);
+            if let Some((c, stride)) = self.target.in_place(rows.start, cols.clone()) {
+                (step.c, step.c_stride) = (c, stride);
+                // SAFETY: as above.
+                unsafe { kernel(&step) };
+            } else {
+                // SAFETY: as above.
+                unsafe { self.tile_apart(&step, kernel, rows.clone(), cols) };
+            }
+            step.advance();
+        }
+        debug_assert_eq!(tiles, cols.len().div_ceil(nr));
+    }
+
+    /// The micro-kernel on one tile, by way of a copy.
+    unsafe fn tile_apart(&self, step: &Step<T>, kernel: Tile<T>, rows: Range<usize>, cols: Range<usize>) {
         self.target.expect(rows.clone(), cols.clone());
-        let accumulate = std::mem::take(&mut step.accumulate);
         let mut tile = MaybeUninit::<Buffer<T>>::uninit();
-        (step.c, step.c_stride) = (tile.as_mut_ptr().cast(), MAX_NR as isize);
-        // SAFETY: as above; the tile has room for MAX_MR rows of MAX_NR.
+        let c = tile.as_mut_ptr().cast();
+        let apart = Step { accumulate: false, c, c_stride: MAX_NR as isize, ..*step };
+        // SAFETY: the panels hold as many k as the step has; the tile has room for MAX_MR rows of MAX_NR.
         unsafe {
-            kernel(&step);
-            self.target.scatter(rows, cols, tile.as_ptr().cast(), accumulate);
+            kernel(&apart);
+            self.target.scatter(rows, cols, tile.as_ptr().cast(), step.accumulate);
         }
     }
 }
@@ -400,21 +458,7 @@ impl<T: Float> Panel<T> {
             }
             _ => ((b, 0), 0),
         };
-        let (a, c) = (ptr::null(), ptr::null_mut());
-        Step {
-            k: depth,
-            a,
-            a_strides: [1, 0],
-            b,
-            b_step,
-            packed,
-            ahead,
-            ahead_step,
-            c,
-            c_stride: 0,
-            cols: 0,
-            accumulate: false,
-        }
+        Step { ahead, ahead_step, ..Step::new(depth, b, b_step, packed, false) }
     }
 }
 

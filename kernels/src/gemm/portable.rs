@@ -35,6 +35,16 @@ pub(crate) fn multiply_add<T: Float>(a: T, b: T, c: T) -> T {
 
 /// See [`crate::gemm::kernel::Tile`].
 #[inline(always)]
+unsafe fn tiles_in_row<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(step: &Step<T>) {
+    let mut now = Step { ..*step };
+    for _ in 0..step.tiles {
+        // SAFETY: handed on.
+        unsafe { tile::<T, LANES, ROWS, VECS>(&now) };
+        now.advance();
+    }
+}
+
+#[inline(always)]
 unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(step: &Step<T>) {
     let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];
     for p in 0..step.k {
@@ -116,7 +126,7 @@ macro_rules! tile {
         /// See [`crate::gemm::kernel::Tile`].
         pub(super) unsafe fn tile<const ROWS: usize, const VECS: usize>(step: &super::Step<$t>) {
             // SAFETY: handed on.
-            unsafe { super::tile::<$t, $lanes, ROWS, VECS>(step) }
+            unsafe { super::tiles_in_row::<$t, $lanes, ROWS, VECS>(step) }
         }
     };
 }

@@ -25,44 +25,49 @@ macro_rules! kernels {
         /// See [`crate::gemm::kernel::Tile`].
         #[target_feature(enable = $features)]
         pub(super) unsafe fn tile<const ROWS: usize, const VECS: usize>(step: &Step<$t>) {
-            let &Step { c, c_stride, cols, .. } = step;
-            let mut sum = [[zero(); VECS]; ROWS];
+            let &Step { c_stride, cols, accumulate, .. } = step;
+            // The usual tile copies B on the way; for the others, that would be code that is seldom run.
+            let fused = VECS == 2 && size_of::<$t>() == 4;
+            let mut now = Step { ..*step };
             // SAFETY: the caller vouches for the operands as `sweep` reads them, and for `cols` elements in ROWS
-            // rows of C; the last vector of a row is masked to that.
+            // rows of C, for all tiles; the last vector of a row is masked to that.
             unsafe {
-                for row in 0..ROWS {
-                    let c = c.wrapping_offset(row as isize * c_stride);
-                    _mm_prefetch::<_MM_HINT_T0>(c.cast());
-                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(VECS * LANES - 1).cast());
-                }
-                // The usual tile copies B on the way; for the others, that would be code that is seldom run.
-                let fused = VECS == 2 && size_of::<$t>() == 4;
-                let mut apart = Step { ..*step };
-                let mut step = step;
-                if !fused && !step.packed.is_null() {
-                    copy(step.k, cols, 2 * LANES, step.b, step.b_step, step.packed);
-                    (apart.b, apart.b_step) = (step.packed, 2 * LANES as isize);
-                    step = &apart;
-                }
-                match (step.a_strides[0] == 1, fused && !step.packed.is_null()) {
-                    (true, false) => sweep::<ROWS, VECS, true, false>(step, &mut sum),
-                    (false, false) => sweep::<ROWS, VECS, false, false>(step, &mut sum),
-                    (true, true) => sweep::<ROWS, VECS, true, true>(step, &mut sum),
-                    (false, true) => sweep::<ROWS, VECS, false, true>(step, &mut sum),
-                }
-                let mask = first(cols - (VECS - 1) * LANES);
-                for row in 0..ROWS {
-                    let c = c.offset(row as isize * c_stride);
-                    for v in 0..VECS {
-                        // Masks cost time at 256 bits only, and code to avoid them.
-                        let whole = v + 1 < VECS || (size_of::<Vector>() < 64 && cols == VECS * LANES);
-                        let at = c.add(v * LANES);
-                        let mut value = sum[row][v];
-                        if step.accumulate {
-                            value = add(if whole { load(at) } else { load_first(mask, at) }, value);
+                for _ in 0..step.tiles {
+                    if accumulate {
+                        for row in 0..ROWS {
+                            let c = now.c.wrapping_offset(row as isize * c_stride);
+                            _mm_prefetch::<_MM_HINT_T0>(c.cast());
+                            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(VECS * LANES - 1).cast());
                         }
-                        if whole { store(at, value) } else { store_first(mask, at, value) }
                     }
+                    let (mut apart, mut one) = (Step { ..now }, &now);
+                    if !fused && !now.packed.is_null() {
+                        copy(now.k, cols, 2 * LANES, now.b, now.b_step, now.packed);
+                        (apart.b, apart.b_step) = (now.packed, 2 * LANES as isize);
+                        one = &apart;
+                    }
+                    let mut sum = [[zero(); VECS]; ROWS];
+                    match (now.a_strides[0] == 1, fused && !now.packed.is_null()) {
+                        (true, false) => sweep::<ROWS, VECS, true, false>(one, &mut sum),
+                        (false, false) => sweep::<ROWS, VECS, false, false>(one, &mut sum),
+                        (true, true) => sweep::<ROWS, VECS, true, true>(one, &mut sum),
+                        (false, true) => sweep::<ROWS, VECS, false, true>(one, &mut sum),
+                    }
+                    let mask = first(cols - (VECS - 1) * LANES);
+                    for row in 0..ROWS {
+                        let c = now.c.offset(row as isize * c_stride);
+                        for v in 0..VECS {
+                            // Masks cost time at 256 bits only, and code to avoid them.
+                            let whole = v + 1 < VECS || (size_of::<Vector>() < 64 && cols == VECS * LANES);
+                            let at = c.add(v * LANES);
+                            let mut value = sum[row][v];
+                            if accumulate {
+                                value = add(if whole { load(at) } else { load_first(mask, at) }, value);
+                            }
+                            if whole { store(at, value) } else { store_first(mask, at, value) }
+                        }
+                    }
+                    now.advance();
                 }
             }
         }
@@ -309,19 +314,22 @@ macro_rules! kernels {
         #[target_feature(enable = $features)]
         unsafe fn along_rows<const VECS: usize>(matrix: small::Matrix<$t>, x: *const $t, y: *mut $t) {
             let ([rows, k], stride) = (matrix.size, matrix.strides[1]);
-            let last = first(rows - (VECS - 1) * LANES);
+            let (whole, last) = (k.next_multiple_of(LANES), first(rows - (VECS - 1) * LANES));
             let mut sum = [[zero(); LANES]; VECS];
             // SAFETY: the rows and all p < k are inside the matrix, p is inside x, y has room for the rows.
             unsafe {
                 for lane in 0..LANES {
                     let mut chains = [zero(); VECS];
-                    for p in (lane..k.next_multiple_of(LANES)).step_by(LANES) {
+                    for p in (lane..whole).step_by(LANES) {
                         let at = matrix.ptr.wrapping_offset(p as isize * stride);
                         let x = if p < k { splat(*x.add(p)) } else { zero() };
+                        // The hardware does not foresee such long steps, nor those from the end of a lane to the next.
+                        let later = p + 4 * LANES;
+                        let later = if later < whole { later } else { later - whole + 1 };
+                        let ahead = matrix.ptr.wrapping_offset(later as isize * stride);
                         for v in 0..VECS {
                             let at = at.wrapping_add(v * LANES);
-                            // The hardware does not foresee such long steps.
-                            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_offset((4 * LANES) as isize * stride).cast());
+                            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(v * LANES).cast());
                             let m = match p < k {
                                 true if v + 1 < VECS => load(at),
                                 true => load_first(last, at),
