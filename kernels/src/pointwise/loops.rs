@@ -265,8 +265,8 @@ unsafe fn all_blocks(call: &Call, blocks: Blocks, size: usize, to: *mut u8, n: u
         // written, since the result may take the place of an operand.
         let mut apart = Room::<LANES>::NEW;
         let mut last = [std::ptr::null(); MOST_ARGS];
-        for k in 0..call.arity.min(MOST_ARGS) {
-            last[k] = call.args[k].wrapping_add(call.steps[k] / LANES * back);
+        for ((to, from), step) in last.iter_mut().zip(&call.args).zip(call.steps).take(call.arity) {
+            *to = from.wrapping_add(step / LANES * back);
         }
         blocks(apart.at(), &last, call.steps, 1);
         blocks(to, &call.args, call.steps, count);

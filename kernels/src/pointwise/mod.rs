@@ -11,6 +11,7 @@ mod copy;
 mod join;
 mod loops;
 mod moments;
+mod numbers;
 mod pairs;
 mod slices;
 pub(crate) mod space;
@@ -24,7 +25,7 @@ pub(crate) use compile::Code;
 pub(crate) use loops::Lane;
 pub use slices::{Slice, SliceMut};
 use space::{Grid, Space};
-use tile::{Operands, Plan, Worker};
+use tile::{Plan, Worker};
 
 /// A program made ready to run.
 pub struct Kernel {
@@ -42,6 +43,16 @@ const CACHE_BYTES: usize = 1 << 20;
 
 /// Results of more bytes than this are written past the caches.
 const STREAM_BYTES: usize = 4 << 20;
+
+/// What a run gives to a plan: operands in the order of the space's strides (inputs, outputs, the index).
+pub(crate) struct Operands<'a> {
+    pub(crate) inputs: &'a [RawView],
+    pub(crate) outputs: &'a [RawView],
+    pub(crate) params: &'a [u64],
+    pub(crate) index_start: u64,
+    /// Whether outputs are so large that the caches are better kept for other things.
+    pub(crate) stream: bool,
+}
 
 /// The operands of a call, as it gives them.
 fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
@@ -154,19 +165,15 @@ impl Kernel {
         let offset = |strides: &[isize; MAX_RANK]| -> isize {
             start.iter().zip(strides).map(|(&s, &stride)| s as isize * stride).sum()
         };
-        let moved = |view: &RawView, bytes: usize| RawView {
-            ptr: view.ptr.wrapping_offset(offset(&view.strides) * bytes as isize),
-            strides: view.strides,
+        let moved = |views: &[RawView], bytes: &dyn Fn(usize) -> usize| -> Vec<RawView> {
+            let ptr = |k: usize, view: &RawView| {
+                view.ptr.wrapping_offset(offset(&view.strides) * bytes(k) as isize)
+            };
+            let moved = |(k, view): (usize, &RawView)| RawView { ptr: ptr(k, view), strides: view.strides };
+            views.iter().enumerate().map(moved).collect()
         };
-        let inputs: Vec<RawView> = (given.inputs.iter().enumerate())
-            .map(|(k, view)| moved(view, self.code.input_type(k).map_or(0, |t| t.size())))
-            .collect();
-        let outputs: Vec<RawView> = given
-            .outputs
-            .iter()
-            .enumerate()
-            .map(|(k, view)| moved(view, self.code.output_type(k).size()))
-            .collect();
+        let inputs = moved(given.inputs, &|k| self.code.input_type(k).map_or(0, |t| t.size()));
+        let outputs = moved(given.outputs, &|k| self.code.output_type(k).size());
         let operands = Operands {
             inputs: &inputs,
             outputs: &outputs,

@@ -4,11 +4,6 @@
 //! others come besides.
 
 use super::loops::{CHUNK, Call, LANES};
-use crate::simd::prefetch;
-
-/// Elements between those computed and those asked for. Left to itself, memory does not keep up with four streams that
-/// are read and three that go back: asked for so early, ten million parameters take a quarter less time.
-const AHEAD: usize = 256;
 
 /// The numbers among the operands.
 const NUMBERS: [usize; 7] = [1, 3, 5, 6, 8, 9, 10];
@@ -48,7 +43,6 @@ pub(super) unsafe fn run(call: &mut Call) {
         if at % CHUNK == 0 {
             call.ahead.fetch();
         }
-        varying.iter().for_each(|(from, step)| prefetch(from.wrapping_add((at + AHEAD) * step)));
         // SAFETY: operands and results have LANES elements from here on; the results of a block are written after
         // its operands were read.
         unsafe {

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 
+use super::Operands;
 use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
 use super::copy::{self, Strided};
 use super::loops::{Ahead, CHUNK, Call, LANES, LINE, Loop, MORE, MOST_ARGS};
+use super::numbers::{param_bits, write_index};
 use super::pairs::pair_loop;
 use super::space::Space;
 use super::table;
@@ -40,7 +42,8 @@ struct BoundLoop {
     run: Loop,
     dst: ValueId,
     more: Option<[ValueId; MORE]>,
-    args: [ValueId; MOST_ARGS],
+    /// The [`ValueId`]s of the operands.
+    args: [u32; MOST_ARGS],
     arity: usize,
     /// What a block adds to the address of each operand.
     steps: [usize; MOST_ARGS],
@@ -93,16 +96,6 @@ pub(crate) struct Plan<'a> {
     params: &'a [u64],
 }
 
-/// What a run gives to a plan: operands in the order of the space's strides (inputs, outputs, the index).
-pub(crate) struct Operands<'a> {
-    pub(crate) inputs: &'a [RawView],
-    pub(crate) outputs: &'a [RawView],
-    pub(crate) params: &'a [u64],
-    pub(crate) index_start: u64,
-    /// Whether outputs are so large that the caches are better kept for other things.
-    pub(crate) stream: bool,
-}
-
 impl<'a> Plan<'a> {
     /// Binds `code` to operands, for boxes of at most `chunk` elements along each axis of `space`. A box smaller than
     /// that along one axis has length 1 along the axes outside.
@@ -117,8 +110,8 @@ impl<'a> Plan<'a> {
             code,
             space,
             level,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
+            inputs: Vec::with_capacity(operands.inputs.len()),
+            outputs: Vec::with_capacity(operands.outputs.len()),
             constant: Vec::new(),
             steps: Vec::with_capacity(code.steps.len()),
             loops: 0,
@@ -237,7 +230,8 @@ impl<'a> Plan<'a> {
             for result in step.results() {
                 (self.scalar[result], constant[result]) = (all, fixed);
             }
-            let (dst, more, args, arity) = (step.dst, step.more, step.args, step.arity);
+            let (dst, more, arity) = (step.dst, step.more, step.arity);
+            let args = step.args.map(|value| value as u32);
             let steps = run.steps(&scalar[..arity]);
             let bound = BoundLoop { run, dst, more, args, arity, steps, all };
             self.streams[dst] = !all && self.goes_out(dst);
@@ -484,7 +478,7 @@ impl<'a> Worker<'a> {
         };
         // Filled where it is: a copy of what has just been written piece by piece would have to wait for that.
         for (to, &arg) in call.args.iter_mut().zip(&step.args[..step.arity]) {
-            *to = self.at[arg].cast_const();
+            *to = self.at[arg as usize].cast_const();
         }
         // SAFETY: the caller's promise; the loop was chosen for these types, `place` keeps results and operands apart,
         // and a scalar is a block.
@@ -596,31 +590,4 @@ impl<'a> Worker<'a> {
 fn address(operand: &Operand, start: &[usize; MAX_RANK], rank: usize) -> *mut u8 {
     let offset: isize = (0..rank).map(|axis| start[axis] as isize * operand.view.strides[axis]).sum();
     operand.view.ptr.wrapping_offset(offset * operand.size as isize)
-}
-
-/// The element that a parameter is, in the first bytes.
-fn param_bits(dtype: DType, param: u64) -> u64 {
-    let bytes = match dtype {
-        DType::F32 => (f64::from_bits(param) as f32).to_bits() as u64,
-        DType::F64 => param,
-        DType::I32 | DType::U32 => param as u32 as u64,
-        DType::Bool => (param != 0) as u64,
-    };
-    // Elements are read at the address of the word: the low bytes must come first.
-    if cfg!(target_endian = "big") { bytes << (64 - 8 * dtype.size()) } else { bytes }
-}
-
-/// # Safety
-/// `at` has an element `i` of type `dtype`.
-unsafe fn write_index(dtype: DType, at: *mut u8, i: usize, index: u64) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match dtype {
-            DType::F32 => *at.cast::<f32>().add(i) = index as f32,
-            DType::F64 => *at.cast::<f64>().add(i) = index as f64,
-            DType::I32 => *at.cast::<i32>().add(i) = index as i32,
-            DType::U32 => *at.cast::<u32>().add(i) = index as u32,
-            DType::Bool => *at.add(i) = (index != 0) as u8,
-        }
-    }
 }

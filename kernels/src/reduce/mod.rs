@@ -13,8 +13,8 @@ mod planes;
 use std::ops::Range;
 
 use crate::pointwise::space::Grid;
-use crate::pointwise::tile::{Operands, Plan, Worker};
-use crate::pointwise::{Code, Slice, SliceMut, TASK_WORK, check_arity, is_far};
+use crate::pointwise::tile::{Plan, Worker};
+use crate::pointwise::{Code, Operands, Slice, SliceMut, TASK_WORK, check_arity, is_far};
 use crate::program::Program;
 use crate::simd::{self, Level};
 use crate::{DType, MAX_RANK, RawView, par};
