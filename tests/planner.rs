@@ -25,7 +25,7 @@ fn step(dice: &mut Dice, pool: &[Tensor]) -> Tensor {
     let fits = x.shape().broadcast(y.shape()).is_some_and(|s| s.rank() <= 4 && s.numel() <= 2000);
     let y = if fits { y } else { x.flip(..) };
     let axis = |dice: &mut Dice| if x.rank() == 0 { 0 } else { dice.below(x.rank()) as isize };
-    match dice.below(30) {
+    match dice.below(31) {
         0 => x.sin(),
         1 => x.tanh(),
         2 => -&x,
@@ -60,6 +60,7 @@ fn step(dice: &mut Dice, pool: &[Tensor]) -> Tensor {
             image.conv2d(&kernel, ConvOptions::default().padding(1)).relu().sum([0, 1])
         }
         28 => x.stop_grad() * &y,
+        30 if x.rank() == 2 => (x.t().matmul(&x.tanh()) + x.cos().t().matmul(&x)) * 0.1,
         29 if x.rank() > 0 => {
             let index = x.argsort(-1);
             x.gather(-1, &index)

@@ -355,6 +355,42 @@ fn threads_do_not_change_a_bit() {
 }
 
 #[test]
+fn a_sum_of_products_is_what_adding_them_up_gives() {
+    let mut draw = Draw(9);
+    at_every_level(|level| {
+        for [m, n, k] in [[2, 2, 1], [29, 67, 40], [130, 96, 128], [300, 140, 512], [64, 1100, 131]] {
+            for (a, b) in [
+                (Storage::Columns, Storage::Rows),
+                (Storage::Rows, Storage::Columns),
+                (Storage::Reversed, Storage::Padded),
+            ] {
+                let g = simple(m, n, k, a, b);
+                assert!(gemm::adds_up(&g));
+                let pairs: Vec<_> = (0..3).map(|_| operands(&g, || draw.uniform::<f32>())).collect();
+                let mut expected = vec![0f32; m * n];
+                for (at, (a, b)) in pairs.iter().enumerate() {
+                    let mut c = vec![0f32; m * n];
+                    gemm::gemm(&g, a, b, &mut c);
+                    expected.iter_mut().zip(c).for_each(|(sum, x)| *sum = if at == 0 { x } else { *sum + x });
+                }
+                let first = |x: &[f32], span: (isize, isize)| x.as_ptr().wrapping_offset(-span.0);
+                let addresses: Vec<_> =
+                    pairs.iter().map(|(a, b)| [first(a, g.a_span()), first(b, g.b_span())]).collect();
+                let mut c = vec![f32::NAN; m * n];
+                // SAFETY: the operands hold what the spans reach, c what the shape says.
+                unsafe { gemm::run_sum(&g, &addresses, c.as_mut_ptr(), None) };
+                let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert!(bits(&c) == bits(&expected), "{level:?} {a:?} {b:?} {m}x{n}x{k}");
+            }
+        }
+    });
+    for g in [simple(1, 4, 3, Storage::Rows, Storage::Rows), simple(4, 4, 513, Storage::Rows, Storage::Rows)]
+    {
+        assert!(!gemm::adds_up(&g), "{g:?}");
+    }
+}
+
+#[test]
 fn callers_on_several_threads_do_not_disturb_each_other() {
     at_every_level(|level| {
         let want: Vec<_> =

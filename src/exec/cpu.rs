@@ -15,6 +15,7 @@ use gradus_kernels::program::{self, Instr};
 use gradus_kernels::{
     DType, MAX_RANK, RawView, conv, fold, gather, gemm, par, pointwise, reduce, scan, sort,
 };
+use std::iter;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -242,11 +243,12 @@ impl Machine<'_> {
                 // SAFETY: see above.
                 unsafe { fused.reduce().run(shape, *axes, &inputs, self.out(*out), params) }
             }
-            Kernel::Gemm { gemm, dtype, a, b, out, epilogue } => {
+            Kernel::Gemm { gemm, dtype, a, b, more, out, epilogue } => {
                 let epilogue = epilogue.as_ref().map(|map| (map, fused.map()));
+                let operands = iter::once([a, b]).chain(more.iter().map(|[a, b]| [a, b]));
                 match dtype {
-                    DType::F64 => self.gemm::<f64>(gemm, *dtype, a, b, *out, epilogue),
-                    _ => self.gemm::<f32>(gemm, *dtype, a, b, *out, epilogue),
+                    DType::F64 => self.gemm::<f64>(gemm, *dtype, operands, *out, epilogue),
+                    _ => self.gemm::<f32>(gemm, *dtype, operands, *out, epilogue),
                 }
             }
             Kernel::Conv { form, conv, dtype, a, b, out, epilogue } => {
@@ -374,19 +376,20 @@ impl Machine<'_> {
         unsafe { kernel.run(&map.shape, &inputs, &outputs, &self.capture.params) }
     }
 
-    fn gemm<T: Float>(
+    fn gemm<'o, T: Float>(
         &self,
         g: &Gemm,
         dtype: DType,
-        a: &Operand,
-        b: &Operand,
+        operands: impl Iterator<Item = [&'o Operand; 2]>,
         out: u32,
         epilogue: Option<(&MapStep, &pointwise::Kernel)>,
     ) {
-        let (a, b, c) = (self.address(a, dtype), self.address(b, dtype), self.out(out));
+        let address = |operand| self.address(operand, dtype).cast::<T>().cast_const();
+        let (operands, c) =
+            (operands.map(|pair| pair.map(address)).collect::<Vec<_>>(), self.out(out).cast());
         let Some((map, kernel)) = epilogue else {
             // SAFETY: see `step`.
-            unsafe { gemm::run::<T>(g, a.cast(), b.cast(), c.cast(), None) };
+            unsafe { gemm::run_sum::<T>(g, &operands, c, None) };
             return;
         };
         let (inputs, outputs) = (self.views(&map.inputs), self.views(&map.outputs));
@@ -407,7 +410,7 @@ impl Machine<'_> {
             }
         };
         // SAFETY: see `step`.
-        unsafe { gemm::run::<T>(g, a.cast(), b.cast(), c.cast(), Some(&finish)) };
+        unsafe { gemm::run_sum::<T>(g, &operands, c, Some(&finish)) };
     }
 
     fn conv<T: Float>(

@@ -13,6 +13,7 @@ mod recompute;
 mod record;
 mod schedule;
 mod spend;
+mod sums;
 mod trace;
 mod value;
 

@@ -2,12 +2,12 @@
 
 use super::capture::{Capture, Role};
 use super::fuse::Groups;
-use super::{Operand, Place, recompute};
+use super::{Operand, Place, recompute, sums};
 use crate::ops::{Op, WindowSpec, layout};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::DType;
 use gradus_kernels::conv::Conv;
-use gradus_kernels::gemm::Gemm;
+use gradus_kernels::gemm::{BatchAxis, Gemm};
 use gradus_kernels::program::Program;
 use gradus_kernels::reduce::Reduction;
 use std::collections::HashMap;
@@ -69,6 +69,8 @@ pub(crate) enum Kernel {
         dtype: DType,
         a: Operand,
         b: Operand,
+        /// The operands of products of the same shape and strides that are added, in this order.
+        more: Vec<[Operand; 2]>,
         out: u32,
         epilogue: Option<MapStep>,
     },
@@ -158,7 +160,8 @@ pub(super) struct Ir<'a> {
     pub source: Vec<(u32, Layout)>,
     /// Whether anything wanted depends on the node.
     pub live: Vec<bool>,
-    /// Whether the users of a node compute it for themselves, and no kernel does it for them.
+    /// Whether the users of a node compute it for themselves, and no kernel does it for them. Products are so, where their
+    /// sum is: see [`super::sums`].
     pub recomputed: Vec<bool>,
 }
 
@@ -321,6 +324,23 @@ impl<'a> Ir<'a> {
         wanted
     }
 
+    /// The shape and strides of the product that node `i` is.
+    pub fn gemm(&self, i: u32) -> Gemm {
+        let [a, b] = [0, 1].map(|k| self.same[self.capture.nodes[i as usize].inputs[k] as usize]);
+        let ([x, y], [along, down]) =
+            ([a, b].map(|i| self.capture.shape(i)), [a, b].map(|i| self.source[i as usize].1.strides));
+        let r = x.rank();
+        let batch = (0..r - 2).map(|k| BatchAxis { len: x[k], a: along[k], b: down[k] }).collect();
+        Gemm {
+            m: x[r - 2],
+            n: y[r - 1],
+            k: x[r - 1],
+            a: [along[r - 2], along[r - 1]],
+            b: [down[r - 2], down[r - 1]],
+            batch,
+        }
+    }
+
     pub fn dtype(&self, i: u32) -> DType {
         self.capture.nodes[i as usize].tensor.dtype()
     }
@@ -336,6 +356,7 @@ pub(super) fn plan(capture: &Capture, fuse: bool) -> Plan {
     let mut ir = Ir::new(capture);
     if fuse {
         ir.recomputed = recompute::find(&ir);
+        sums::find(&mut ir);
     }
     let groups = Groups::new(&ir, fuse);
     super::schedule::schedule(&ir, &groups)

@@ -5,8 +5,7 @@ use super::fuse::Groups;
 use super::plan::{Class, ConvForm, Ir, Kernel, MapStep, Plan, Step};
 use super::{Operand, Place};
 use crate::ops::Op;
-use crate::shape::{Layout, Shape};
-use gradus_kernels::gemm::{BatchAxis, Gemm};
+use crate::shape::Layout;
 use gradus_kernels::program::{Instr, Program, Reg};
 use gradus_kernels::reduce::Reduction;
 use gradus_kernels::{DType, MAX_RANK};
@@ -127,7 +126,8 @@ impl Scheduler<'_, '_> {
 
     fn step(&mut self, nodes: &[u32]) -> Step {
         let ir = self.ir;
-        let heavy = nodes.iter().copied().find(|&i| ir.class[i as usize] == Class::Heavy);
+        let heavy = |i: &u32| ir.class[*i as usize] == Class::Heavy && !ir.recomputed[*i as usize];
+        let heavy = nodes.iter().copied().find(heavy);
         let pointwise: Vec<u32> =
             nodes.iter().copied().filter(|&i| ir.is_map(i) || ir.class[i as usize] == Class::Full).collect();
         let last = *nodes.last().expect("a group has nodes");
@@ -274,6 +274,7 @@ impl Scheduler<'_, '_> {
         let dtype_in = |k: usize| ir.dtype(ir.same[input(k) as usize]);
         match ir.capture.op(i) {
             Op::Matmul | Op::Conv(_) | Op::ConvInput(_) | Op::ConvWeight(_) => self.product(i, group),
+            Op::Binary(_) => self.sum_of_products(i),
             Op::Pad(spec) => {
                 let (from, to) = (shape_in(0), ir.capture.shape(i));
                 let plain = Layout::contiguous(to);
@@ -371,10 +372,29 @@ impl Scheduler<'_, '_> {
             Op::Conv(c) => conv(ConvForm::Forward, c, epilogue),
             Op::ConvInput(c) => conv(ConvForm::Input, c, epilogue),
             Op::ConvWeight(c) => conv(ConvForm::Weight, c, epilogue),
-            _ => {
-                let gemm = gemm(ir.capture.shape(x), &a.layout, ir.capture.shape(w), &b.layout);
-                Kernel::Gemm { gemm, dtype, a, b, out, epilogue }
-            }
+            _ => Kernel::Gemm { gemm: ir.gemm(i), dtype, a, b, more: vec![], out, epilogue },
+        }
+    }
+
+    /// Products that are computed as one, together with their sum.
+    fn sum_of_products(&self, i: u32) -> Kernel {
+        let ir = self.ir;
+        let inputs = |i: u32| ir.capture.nodes[i as usize].inputs.iter().map(|&x| ir.same[x as usize]);
+        let first = inputs(i).next().expect("a sum has summands");
+        let mut operands = inputs(i).map(|product| {
+            let mut sides = inputs(product).map(|x| self.operand(x));
+            std::array::from_fn(|_| sides.next().expect("a product has two operands"))
+        });
+        let [a, b] = operands.next().expect("a sum has summands");
+        let more = operands.collect();
+        Kernel::Gemm {
+            gemm: ir.gemm(first),
+            dtype: ir.dtype(i),
+            a,
+            b,
+            more,
+            out: self.out(i),
+            epilogue: None,
         }
     }
 
@@ -452,20 +472,6 @@ fn push(program: &mut Program, instr: Instr, dtype: DType) -> Reg {
     (program.code.len() - 1) as Reg
 }
 
-fn gemm(a: &Shape, a_layout: &Layout, b: &Shape, b_layout: &Layout) -> Gemm {
-    let r = a.rank();
-    let batch =
-        (0..r - 2).map(|k| BatchAxis { len: a[k], a: a_layout.strides[k], b: b_layout.strides[k] }).collect();
-    Gemm {
-        m: a[r - 2],
-        n: b[r - 1],
-        k: a[r - 1],
-        a: [a_layout.strides[r - 2], a_layout.strides[r - 1]],
-        b: [b_layout.strides[r - 2], b_layout.strides[r - 1]],
-        batch,
-    }
-}
-
 impl Kernel {
     /// Calls `visit` with every operand, but for the result of a kernel that is not a map.
     fn operands(&self, visit: &mut impl FnMut(&Operand)) {
@@ -477,6 +483,9 @@ impl Kernel {
             Kernel::Reduce { inputs, .. } => inputs.iter().for_each(|(o, _)| visit(o)),
             Kernel::Gemm { a, b, epilogue, .. } | Kernel::Conv { a, b, epilogue, .. } => {
                 [a, b].into_iter().for_each(&mut *visit);
+                if let Kernel::Gemm { more, .. } = self {
+                    more.iter().flatten().for_each(&mut *visit);
+                }
                 epilogue.iter().for_each(|step| map(step, visit));
             }
             Kernel::Copies { parts, .. } => parts.iter().for_each(|(_, o, _)| visit(o)),

@@ -80,14 +80,15 @@ pub(super) fn describe(kernel: &Kernel) -> (String, f64, usize) {
                 (0..shape.rank()).filter(|a| axes >> a & 1 == 1).map(|a| a.to_string()).collect();
             (format!("reduce {shape} over axes {}", list.join(", ")), 0.0, bytes)
         }
-        Kernel::Gemm { gemm: g, dtype, epilogue, .. } => {
-            let batch: usize = g.batch.iter().map(|b| b.len).product();
-            let flops = 2.0 * (batch * g.m * g.n) as f64 * g.k as f64;
+        Kernel::Gemm { gemm: g, dtype, more, epilogue, .. } => {
+            let (batch, summands) = (g.batches(), more.len() + 1);
+            let flops = 2.0 * (batch * g.m * g.n * summands) as f64 * g.k as f64;
             let letter = |strides: [isize; 2]| if strides[1] == 1 || strides[0] == 0 { 'N' } else { 'T' };
-            let bytes = dtype.size() * batch * (g.m * g.k + g.k * g.n + g.m * g.n);
+            let bytes = dtype.size() * batch * ((g.m + g.n) * g.k * summands + g.m * g.n);
             let layout = format!("{}{}", letter(g.a), letter(g.b));
             let times = if batch == 1 { String::new() } else { format!(" x{batch}") };
-            let text = format!("gemm {layout} {}x{}x{}{times}{}", g.m, g.k, g.n, fused(epilogue.is_some()));
+            let k = if summands == 1 { g.k.to_string() } else { format!("({summands}*{})", g.k) };
+            let text = format!("gemm {layout} {}x{k}x{}{times}{}", g.m, g.n, fused(epilogue.is_some()));
             (text, flops, bytes)
         }
         Kernel::Conv { form, conv: c, dtype, epilogue, .. } => {

@@ -46,6 +46,14 @@ struct Pass<'a, T: 'static> {
     ring: usize,
 }
 
+/// What a task computes.
+struct Part {
+    group: usize,
+    images: Range<usize>,
+    /// Rows of the target.
+    rows: Range<usize>,
+}
+
 /// Whether [`run`] applies and is the faster way.
 pub fn applies<T: Float>(c: &Conv, form: Form) -> bool {
     let lanes = T::kernels(simd::level()).lanes;
@@ -84,12 +92,17 @@ pub unsafe fn run<T: Float>(
         // or rows of the target.
         unsafe {
             pack_weights(c, form, pass.depth, w, &weights);
-            par::for_each(c.groups * blocks * parts, |task| {
+            let tasks = c.groups * blocks * parts;
+            let part = |task: usize| {
                 let (block, part) = (task / parts, task % parts);
                 let (group, first) = (block % c.groups, block / c.groups * lanes);
                 let images = first..c.batch.min(first + lanes);
-                let rows = part * rows..height.min((part + 1) * rows);
-                pass.task(group, images, rows, src.at(0), weights.at(0), to.at(0), epilogue);
+                Part { group, images, rows: part * rows..height.min((part + 1) * rows) }
+            };
+            par::for_each(tasks, |task| {
+                // A thread takes one task after the other, as a rule.
+                let after = (task + 1 < tasks).then(|| part(task + 1));
+                pass.task(part(task), after, src.at(0), weights.at(0), to.at(0), epilogue);
             });
         }
     });
@@ -139,13 +152,11 @@ impl<T: Float> Pass<'_, T> {
         self.axes[1].len() * self.pitch()[1]
     }
 
-    /// Some rows of the target of one group of some images.
-    #[expect(clippy::too_many_arguments, reason = "which part, and where the operands are")]
+    /// Some rows of the target of one group of some images; `after` comes next.
     unsafe fn task(
         &self,
-        group: usize,
-        images: Range<usize>,
-        rows: Range<usize>,
+        Part { group, images, rows }: Part,
+        after: Option<Part>,
         src: *const T,
         weights: *const T,
         to: *mut T,
@@ -171,13 +182,27 @@ impl<T: Float> Pass<'_, T> {
                         self.stage(group, &images, &new, src, ring, room, &mut places);
                         staged = new.end;
                     }
-                    let after = band.end..rows.end.min(band.end + self.band);
-                    let later = if after.is_empty() { 0..0 } else { staged..self.axes[0].span(&after).end };
-                    let (first, len) = (later.start * source_width, later.len() * source_width);
-                    let mut requests = Requests::new([
-                        self.lines(0, group, &images, src, first, len),
-                        self.lines(1, group, &images, to, band.start * width, band.len() * width),
-                    ]);
+                    let next = band.end..rows.end.min(band.end + self.band);
+                    let lines = |group, images: &Range<usize>, rows: Range<usize>| {
+                        self.lines(
+                            0,
+                            group,
+                            images,
+                            src,
+                            rows.start * source_width,
+                            rows.len() * source_width,
+                        )
+                    };
+                    let later = match &after {
+                        _ if !next.is_empty() => lines(group, &images, staged..self.axes[0].span(&next).end),
+                        Some(Part { group, images, rows }) => {
+                            let band = rows.start..rows.end.min(rows.start + self.band);
+                            lines(*group, images, self.axes[0].span(&band))
+                        }
+                        None => lines(group, &images, 0..0),
+                    };
+                    let results = self.lines(1, group, &images, to, band.start * width, band.len() * width);
+                    let mut requests = Requests::new([results, later]);
                     self.products(&band, weights, ring, block, &mut requests);
                     for channel in 0..target {
                         let plane = (images.start * c.groups + group) * target + channel;

@@ -8,8 +8,9 @@
 //! The sum over the batch is cut into chunks and blocks by the shape alone, and so is every bit.
 
 use super::Conv;
+use super::ahead::{Lines, Requests};
 use super::interleave::{self, Planes};
-use super::reduce::{Ahead, Reduce, SELDOM, Step, Term};
+use super::reduce::{Reduce, SELDOM, Step, Term};
 use super::weight_grad::chunk;
 use crate::gemm::kernel::{Kernels, SLACK};
 use crate::gemm::loops::panel_height;
@@ -17,8 +18,9 @@ use crate::gemm::{Float, SharedMut, scratch};
 use crate::{par, simd};
 use std::ops::Range;
 
-/// Pixels that a block of images has at least, so that the sums are not read and written too often.
-const KC: usize = 512;
+/// Pixels that a block of images has at least, so that the sums are not read and written too often. With more, the images
+/// that are fetched meanwhile would not find room in the second-level cache.
+const KC: usize = 160;
 /// Most pixels of an image: of larger ones, a single one would leave the caches.
 const LARGEST: usize = 1 << 12;
 
@@ -144,6 +146,7 @@ impl<T: Float> Pass<'_, T> {
             for first in images.clone().step_by(self.images[1]) {
                 let block = first..images.end.min(first + self.images[1]);
                 let accumulate = first > images.start;
+                let mut requests = self.requests(block.end);
                 // SAFETY: the buffers hold a block of images, for `rows` and for one panel of input channels.
                 unsafe {
                     self.pack_dy(group, &block, &rows, a);
@@ -167,7 +170,7 @@ impl<T: Float> Pass<'_, T> {
                                     c: [to, to.wrapping_add(lanes)],
                                     c_stride: nr,
                                     accumulate,
-                                    ahead: Ahead { first: to, stride: 0, planes: 1 },
+                                    ahead: requests.take(terms.len(), to),
                                     every: SELDOM,
                                 });
                             }
@@ -176,6 +179,19 @@ impl<T: Float> Pass<'_, T> {
                 }
             }
         });
+    }
+
+    /// The lines of the images that come after a block, of x and of dy: whole images are adjacent.
+    fn requests(&self, first: usize) -> Requests<T> {
+        let c = self.c;
+        let count = self.images[1].min(c.batch - first);
+        let lines = |from: &SharedMut<T>, image: usize| {
+            Lines::new(from.at(first * image).cast_const(), count * image, [1, 0], [1, 0])
+        };
+        Requests::new([
+            lines(&self.dy, c.out_channels * c.output[0] * c.output[1]),
+            lines(&self.x, c.in_channels * c.input[0] * c.input[1]),
+        ])
     }
 
     /// Packs dy: panel of output channels, image, pixel, channel.

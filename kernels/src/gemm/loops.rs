@@ -44,6 +44,11 @@ pub trait Left<T>: Sync {
         None
     }
 
+    /// The k of one of several products that add up, if so: no block of k goes beyond one.
+    fn of_each(&self) -> Option<usize> {
+        None
+    }
+
     /// Packs one panel: `out[p * rows.len() + i]`, p counted from the start of `ks`; or, where it
     /// [keeps rows](Left::keeps_rows), `out[i * pitch(ks.len()) + p]`.
     ///
@@ -190,7 +195,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     /// How to cut what [`run`](Product::run) computes.
     fn cut(&self, rows: &Range<usize>, cols: &Range<usize>) -> Cut {
         let (height, nr) = (panel_height(self.size[0], self.kernels.mr()), self.kernels.nr());
-        let depth = block_depth(self.size[2]);
+        let depth = self.left.of_each().unwrap_or_else(|| block_depth(self.size[2]));
         let most = |bytes: usize| bytes / (depth * size_of::<T>());
         let cache = cache::second_level();
         // Panel by panel of A over all of B writes C row by row, but lets all of B in by the first panel. Where B

@@ -6,7 +6,7 @@
 //!
 //! # Order of the sums
 //! For m, n > 1, k is cut into equal blocks, as few as have at most 512 each; each block is one chain of fused
-//! multiply-adds, k ascending, and the blocks are added in order. For m = 1 or n = 1 the sum runs in as many lanes as
+//! multiply-adds, k ascending, and the blocks are added in order; so are the products of a [sum](run_sum). For m = 1 or n = 1 the sum runs in as many lanes as
 //! a vector has (see `small`). Nothing else has an influence: not strides, not packing, not tiles, not threads. The
 //! portable level rounds products before it adds them, unless the target has a fused instruction.
 
@@ -29,7 +29,7 @@ mod x86;
 pub use float::Float;
 use loops::Product;
 use std::ops::Range;
-use strided::{Contiguous, Strided, Transposed};
+use strided::{Contiguous, Summands, Transposed};
 use tasks::Grid;
 
 use crate::{par, simd};
@@ -177,12 +177,49 @@ pub unsafe fn run<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilo
         }
     });
     // SAFETY: handed on; the same product in other words.
-    unsafe { multiply(&tall, a, b, c, apart.as_ref().map(|f| f as _)) }
+    unsafe { multiply(&tall, &[[a, b]], c, apart.as_ref().map(|f| f as _)) }
 }
 
-/// [`run`] in the five loops.
-unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epilogue: Epilogue) {
-    let batches = g.batches();
+/// The sum of several products of one shape, `operands` holding a and b of each, in one go: bit for bit what
+/// [`run`] for each and adding them up in order would give.
+///
+/// # Safety
+/// As [`run`], for each pair of operands.
+///
+/// # Panics
+/// If there are several products and [`adds_up`] does not hold.
+pub unsafe fn run_sum<T: Float>(g: &Gemm, operands: &[[*const T; 2]], c: *mut T, epilogue: Epilogue) {
+    match operands {
+        // SAFETY: handed on.
+        &[[a, b]] => unsafe { run(g, a, b, c, epilogue) },
+        _ => {
+            assert!(adds_up(g), "{g:?} is one of a kind that is summed up one by one");
+            // SAFETY: handed on.
+            unsafe { multiply(g, operands, c, epilogue) }
+        }
+    }
+}
+
+/// Whether [`run_sum`] can do several such products in one go: each is a single chain of multiply-adds.
+pub fn adds_up(g: &Gemm) -> bool {
+    g.batch.is_empty() && g.m > 1 && g.n > 1 && (1..=loops::KC).contains(&g.k)
+}
+
+/// Addresses of the operands of some products, which tasks on several threads share.
+struct Operands<'a, T>(&'a [[*const T; 2]]);
+
+// SAFETY: addresses; whoever dereferences them vouches for what lies there.
+unsafe impl<T: Sync> Sync for Operands<'_, T> {}
+
+impl<'a, T> Operands<'a, T> {
+    fn list(&self) -> &'a [[*const T; 2]] {
+        self.0
+    }
+}
+
+/// [`run_sum`] in the five loops.
+unsafe fn multiply<T: Float>(g: &Gemm, operands: &[[*const T; 2]], c: *mut T, epilogue: Epilogue) {
+    let (batches, k) = (g.batches(), g.k * operands.len());
     let kernels = T::kernels(simd::level());
     // Of two matrices whose k are adjacent the smaller is better packed and the larger read in place, on the left.
     let swapped = g.b[0] == 1
@@ -190,13 +227,10 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
         && g.m >= kernels.lanes
         && g.m <= SWAPPED_ROWS * kernels.nr()
         && g.m < g.n;
-    let (size, [left, right]) = if swapped {
-        ([g.n, g.m, g.k], [g.b, g.a].map(|[x, y]| [y, x]))
-    } else {
-        ([g.m, g.n, g.k], [g.a, g.b])
-    };
+    let (size, [left, right]) =
+        if swapped { ([g.n, g.m, k], [g.b, g.a].map(|[x, y]| [y, x])) } else { ([g.m, g.n, k], [g.a, g.b]) };
     let grid = Grid::new(batches, size, kernels.mr(), kernels.nr());
-    let (a, b, c) = (SharedMut(a.cast_mut()), SharedMut(b.cast_mut()), SharedMut(c));
+    let (operands, c) = (&Operands(operands), SharedMut(c));
     let in_place = match left {
         [1, _] => size[1] <= IN_PLACE_A * kernels.nr(),
         [stride, _] => swapped || g.k <= IN_PLACE_K || !loops::conflicts::<T>(stride),
@@ -204,11 +238,17 @@ unsafe fn multiply<T: Float>(g: &Gemm, a: *const T, b: *const T, c: *mut T, epil
     par::for_each(grid.tasks(), |task| {
         let (batches, rows, cols) = grid.task(task);
         for batch in batches {
-            let (a_batch, b_batch) = g.batch_offsets(batch);
-            let (a, b) = (a.offset(a_batch), b.offset(b_batch));
-            let [l, r] = if swapped { [b, a] } else { [a, b] };
-            let left = &Strided { ptr: l, strides: left, in_place };
-            let right = &Strided { ptr: r, strides: right, in_place: true };
+            let offset = <[isize; 2]>::from(g.batch_offsets(batch));
+            let summands = |side: usize, strides, in_place| Summands {
+                operands: operands.list(),
+                side,
+                offset: offset[side],
+                strides,
+                in_place,
+                k: g.k,
+            };
+            let left = &summands(usize::from(swapped), left, in_place);
+            let right = &summands(usize::from(!swapped), right, true);
             let product = Contiguous { ptr: SharedMut(c.at(batch * g.m * g.n)), cols: g.n, batch, epilogue };
             let (rows, cols) = (rows.clone(), cols.clone());
             // SAFETY: the caller vouches for the operands and for C; tasks have disjoint parts of it.
@@ -241,11 +281,6 @@ impl<T> SharedMut<T> {
     /// The address `index` elements on.
     pub fn at(&self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
-    }
-
-    /// The address `offset` elements on or back.
-    pub fn offset(&self, offset: isize) -> *const T {
-        self.0.wrapping_offset(offset)
     }
 }
 

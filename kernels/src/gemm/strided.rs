@@ -80,6 +80,77 @@ impl<T: Float> Right<T> for Strided<T> {
     }
 }
 
+/// The operands on one side of several products of one shape that add up: one after the other along k.
+pub struct Summands<'a, T> {
+    /// Addresses of both operands of each product.
+    pub operands: &'a [[*const T; 2]],
+    /// Which of the two these are.
+    pub side: usize,
+    /// Elements from there to element (0, 0).
+    pub offset: isize,
+    /// As [`Strided::strides`].
+    pub strides: [isize; 2],
+    /// As [`Strided::in_place`].
+    pub in_place: bool,
+    /// The k of each product.
+    pub k: usize,
+}
+
+// SAFETY: addresses and numbers, as in `Strided`.
+unsafe impl<T: Sync> Sync for Summands<'_, T> {}
+
+impl<T> Summands<'_, T> {
+    /// The operand that holds `k`, and which of its own that is.
+    fn part(&self, k: usize) -> (Strided<T>, usize) {
+        let index = if self.operands.len() == 1 { 0 } else { k / self.k };
+        let ptr = self.operands[index][self.side].wrapping_offset(self.offset);
+        (Strided { ptr, strides: self.strides, in_place: self.in_place }, k - index * self.k)
+    }
+}
+
+impl<T: Float> Left<T> for Summands<'_, T> {
+    fn in_place(&self, row: usize, k: usize) -> Option<(*const T, isize)> {
+        let (part, k) = self.part(k);
+        Left::in_place(&part, row, k)
+    }
+
+    fn along_k(&self, row: usize, k: usize) -> Option<(*const T, isize)> {
+        let (part, k) = self.part(k);
+        part.along_k(row, k)
+    }
+
+    fn keeps_rows(&self) -> bool {
+        self.part(0).0.keeps_rows()
+    }
+
+    fn shares_lines(&self) -> bool {
+        self.part(0).0.shares_lines()
+    }
+
+    fn of_each(&self) -> Option<usize> {
+        (self.operands.len() > 1).then_some(self.k)
+    }
+
+    unsafe fn pack(&self, kernels: &Kernels<T>, rows: Range<usize>, ks: Range<usize>, out: *mut T) {
+        let (part, k) = self.part(ks.start);
+        // SAFETY: handed on; no block goes beyond one product.
+        unsafe { Left::pack(&part, kernels, rows, k..k + ks.len(), out) }
+    }
+}
+
+impl<T: Float> Right<T> for Summands<'_, T> {
+    fn in_place(&self, k: usize, cols: Range<usize>) -> Option<(*const T, isize)> {
+        let (part, k) = self.part(k);
+        Right::in_place(&part, k, cols)
+    }
+
+    unsafe fn pack(&self, kernels: &Kernels<T>, ks: Range<usize>, cols: Range<usize>, out: *mut T) {
+        let (part, k) = self.part(ks.start);
+        // SAFETY: handed on; no block goes beyond one product.
+        unsafe { Right::pack(&part, kernels, k..k + ks.len(), cols, out) }
+    }
+}
+
 /// A contiguous product and what to call on its finished blocks.
 pub struct Contiguous<'a, T> {
     /// Element (0, 0).
