@@ -175,7 +175,8 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                     if !block.again {
                         self.pack_left(&block, a_block);
                     }
-                    if cut.by_rows && !(cut.single && cut.copy) {
+                    // Without wide vectors a tile takes long compared to a call, and code is better kept small.
+                    if cfg!(feature = "avx512") && cut.by_rows && !(cut.single && cut.copy) {
                         self.panels_of_a(&block, a_block, b_block);
                     } else {
                         self.panels_of_b(&block, a_block, b_block);
