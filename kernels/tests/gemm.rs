@@ -221,6 +221,19 @@ fn sizes_around_the_cache_blocks() {
     });
 }
 
+/// A is packed once where several blocks of columns are multiplied with it, and k has several blocks too.
+#[test]
+fn a_is_kept_for_all_blocks_of_columns() {
+    let mut draw = Draw(12);
+    at_every_level(|level| {
+        // Panel by panel of B, then of A, with A packed either way.
+        let b = Storage::Columns;
+        check_exact::<f32>(&simple(60, 900, 600, Storage::Columns, b), &mut draw, level.name());
+        check_exact::<f64>(&simple(262, 260, 1024, Storage::Columns, b), &mut draw, level.name());
+        check_exact::<f64>(&simple(262, 260, 1024, Storage::Rows, Storage::Rows), &mut draw, level.name());
+    });
+}
+
 /// x Wᵀ of few rows is computed transposed.
 #[test]
 fn few_rows_times_a_transposed_matrix() {

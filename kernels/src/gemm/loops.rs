@@ -18,6 +18,8 @@ pub const KC: usize = 512;
 const A_SHARE: usize = 4;
 /// The part that a packed block of B takes.
 const B_SHARE: usize = 2;
+/// The most bytes that the packed blocks of A for some k take together, to be used for all columns.
+const A_KEPT: usize = 8 << 20;
 /// The fewest bytes of a block of B: with less, A would be packed too often.
 const B_LEAST: usize = 1 << 20;
 /// Panels of A that are packed at once if they share cache lines.
@@ -147,6 +149,52 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
     /// # Safety
     /// The operands and the target hold `size`; no other thread works on this part of the target.
     pub unsafe fn run(&self, rows: Range<usize>, cols: Range<usize>) {
+        let cut = &self.cut(&rows, &cols);
+        scratch::with(cut.a_len * cut.a_blocks + cut.b_len * cut.b_blocks + SLACK, |a_start: *mut T| {
+            // Loops 5 to 3.
+            for turn in 0..cut.turns.iter().product() {
+                let [across, down, deep] = cut.turn(turn);
+                let block = Block {
+                    cut,
+                    rows: part(&rows, down, cut.mc),
+                    cols: part(&cols, across, cut.nc),
+                    ks: part(&(0..self.size[2]), deep, cut.depth),
+                    first: down == 0,
+                    again: cut.kept && across > 0,
+                    by_cols: deep + 1 == cut.turns[2] && !cut.by_rows,
+                };
+                let a_block = a_start.wrapping_add(if cut.kept { down * cut.a_len } else { 0 });
+                let b_start = a_start.wrapping_add(cut.a_len * cut.a_blocks);
+                let b_block = b_start.wrapping_add(if cut.inside { deep * cut.b_len } else { 0 });
+                // SAFETY: ks, rows and cols are inside the operands, and the blocks hold as much of them as was packed;
+                // the part of the target is this thread's.
+                unsafe {
+                    if !cut.b_in_place && block.first {
+                        self.right.pack(self.kernels, block.ks.clone(), block.cols.clone(), b_block);
+                    }
+                    if !block.again {
+                        self.pack_left(&block, a_block);
+                    }
+                    // Without wide vectors a tile takes long compared to a call, and code is better kept small.
+                    if cfg!(feature = "avx512") && cut.by_rows && !(cut.single && cut.copy) {
+                        self.panels_of_a(&block, a_block, b_block);
+                    } else {
+                        self.panels_of_b(&block, a_block, b_block);
+                    }
+                }
+                if cut.by_rows && deep + 1 == cut.turns[2] {
+                    let group = (C_BLOCK / (cut.mc * block.cols.len() * size_of::<T>())).max(1);
+                    if (down + 1) % group == 0 || down + 1 == cut.turns[1] {
+                        let finished = part(&rows, down / group, group * cut.mc);
+                        self.target.finish(finished, block.cols);
+                    }
+                }
+            }
+        });
+    }
+
+    /// How to cut what [`run`](Product::run) computes.
+    fn cut(&self, rows: &Range<usize>, cols: &Range<usize>) -> Cut {
         let (height, nr) = (panel_height(self.size[0], self.kernels.mr()), self.kernels.nr());
         let depth = self.left.of_each().unwrap_or_else(|| block_depth(self.size[2]));
         let most = |bytes: usize| bytes / (depth * size_of::<T>());
@@ -170,80 +218,51 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             true => cols.len(),
             false => even(cols.len(), most((cache / B_SHARE).max(B_LEAST)), nr),
         };
-        // Loop 4 goes inside of loop 3 where all its blocks of B find room together: C is then finished in one go. Once
-        // even if k = 0, to write the zeros.
-        let (downs, deeps) = (rows.len().div_ceil(mc), self.size[2].div_ceil(depth).max(1));
+        let turns = [cols.len().div_ceil(nc), rows.len().div_ceil(mc), self.size[2].div_ceil(depth).max(1)];
         let inside = by_rows && b_bytes <= cache / B_SHARE;
-        let room = if inside { deeps } else { 1 };
-        let b_len = if single { nr } else { nc.next_multiple_of(nr) } * depth;
         let a_len = mc / height * panel_len::<T>(height, depth);
-        scratch::with(a_len + room * b_len + SLACK, |a_block: *mut T| {
-            // Loop 5.
-            for jc in cols.clone().step_by(nc) {
-                let cols = jc..cols.end.min(jc + nc);
-                let mut unfinished = rows.start;
-                // Loops 3 and 4.
-                for turn in 0..downs * deeps {
-                    let (down, deep) =
-                        if inside { (turn / deeps, turn % deeps) } else { (turn % downs, turn / downs) };
-                    let (ic, pc) = (rows.start + down * mc, deep * depth);
-                    let ks = pc..self.size[2].min(pc + depth);
-                    let b_block = a_block.wrapping_add(a_len + if inside { deep * b_len } else { 0 });
-                    if source.is_none() && down == 0 {
-                        // SAFETY: ks and cols are inside B; the block holds nc columns of `depth` and the slack.
-                        unsafe { self.right.pack(self.kernels, ks.clone(), cols.clone(), b_block) };
-                    }
-                    let rows = ic..rows.end.min(ic + mc);
-                    let (first, last) = (down == 0, deep + 1 == deeps);
-                    let by_cols = last && !by_rows;
-                    let block = Block {
-                        rows: rows.clone(),
-                        cols: cols.clone(),
-                        ks,
-                        height,
-                        first,
-                        copy,
-                        single,
-                        by_cols,
-                    };
-                    // SAFETY: as above for A and its block; the part of the target is this thread's.
-                    unsafe {
-                        self.pack_left(&block, a_block);
-                        if by_rows && !(single && copy) {
-                            self.panels_of_a(&block, a_block, b_block);
-                        } else {
-                            self.panels_of_b(&block, a_block, b_block);
-                        }
-                    }
-                    let elements = (rows.end - unfinished) * cols.len();
-                    if last && by_rows && (elements * size_of::<T>() >= C_BLOCK || down + 1 == downs) {
-                        self.target.finish(unfinished..rows.end, cols.clone());
-                        unfinished = rows.end;
-                    }
-                }
-            }
-        });
+        let kept = !inside
+            && turns[0] > 1
+            && !self.left_in_place(rows.start, 0)
+            && turns[1] * a_len * size_of::<T>() <= A_KEPT;
+        Cut {
+            height,
+            depth,
+            mc,
+            nc,
+            turns,
+            by_rows,
+            inside,
+            kept,
+            single,
+            copy,
+            b_in_place: source.is_some(),
+            a_len,
+            a_blocks: if kept { turns[1] } else { 1 },
+            b_len: if single { nr } else { nc.next_multiple_of(nr) } * depth,
+            b_blocks: if inside { turns[2] } else { 1 },
+        }
     }
 
     /// Loops 1 and 2, the macro-kernel, panel by panel of A: each meets all panels of B. Those that lie in place are
     /// packed by the first tiles.
     unsafe fn panels_of_a(&self, block: &Block, a_block: *const T, b_block: *mut T) {
-        let Block { rows, cols, ks, height, first, .. } = block;
+        let Block { cut, rows, cols, ks, first, .. } = block;
         let (nr, lanes, depth) = (self.kernels.nr(), self.kernels.lanes, ks.len());
         let whole = cols.start..cols.end - cols.len() % nr;
-        for (index, down) in rows.clone().step_by(*height).enumerate() {
-            let down = down..rows.end.min(down + height);
-            let a_panel = a_block.wrapping_add(index * panel_len::<T>(*height, depth));
+        for (index, down) in rows.clone().step_by(cut.height).enumerate() {
+            let down = down..rows.end.min(down + cut.height);
+            let a_panel = a_block.wrapping_add(index * panel_len::<T>(cut.height, depth));
             let (a, a_strides) = self.left_panel(&down, ks, a_panel);
             for across in [whole.clone(), whole.end..cols.end].into_iter().filter(|across| !across.is_empty())
             {
-                let from = if block.single { 0 } else { across.start - cols.start };
+                let from = if cut.single { 0 } else { across.start - cols.start };
                 let packed = b_block.wrapping_add(from * depth);
                 // Without a copy, the tiles read whole vectors.
-                let copy = block.copy || (across.len() != lanes && across.len() % nr != 0);
+                let copy = cut.copy || (across.len() != lanes && across.len() % nr != 0);
                 let (b, b_step, b_next, packed) = match self.right.in_place(ks.start, across.clone()) {
                     Some((b, step)) if !copy => (b, step, nr, ptr::null_mut()),
-                    Some((b, step)) if index == 0 && (*first || !block.copy) => (b, step, nr, packed),
+                    Some((b, step)) if index == 0 && (*first || !cut.copy) => (b, step, nr, packed),
                     _ => (packed.cast_const(), nr as isize, nr * depth, ptr::null_mut()),
                 };
                 let (ahead, share) =
@@ -265,7 +284,8 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
 
     /// Loops 2 and 1, panel by panel of B: each meets all panels of A.
     unsafe fn panels_of_b(&self, block: &Block, a_block: *const T, b_block: *mut T) {
-        let &Block { ref rows, ref cols, ref ks, height, first, copy, single, by_cols } = block;
+        let &Block { ref rows, ref cols, ref ks, first, by_cols, .. } = block;
+        let &Cut { height, copy, single, .. } = block.cut;
         let (nr, lanes, depth) = (self.kernels.nr(), self.kernels.lanes, ks.len());
         let source =
             |cols: &Range<usize>| self.right.in_place(ks.start, cols.clone()).filter(|_| first || !copy);
@@ -335,10 +355,15 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
         Some((next.wrapping_add((ks.start * panels + col / nr * ks.len()) * share), share as isize))
     }
 
+    /// Whether A need not be packed.
+    fn left_in_place(&self, row: usize, k: usize) -> bool {
+        self.left.in_place(row, k).or(self.left.along_k(row, k)).is_some()
+    }
+
     /// Packs the panels of a block of A that are not in place.
     unsafe fn pack_left(&self, block: &Block, out: *mut T) {
-        let &Block { ref rows, ref ks, height, .. } = block;
-        if self.left.in_place(rows.start, ks.start).or(self.left.along_k(rows.start, ks.start)).is_some() {
+        let (rows, ks, height) = (&block.rows, &block.ks, block.cut.height);
+        if self.left_in_place(rows.start, ks.start) {
             return;
         }
         let stripe = if self.left.shares_lines() { STRIPE } else { ks.len().max(1) };
@@ -397,19 +422,75 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
 #[repr(align(64))]
 struct Buffer<T>(#[allow(dead_code)] [T; MAX_MR * MAX_NR]);
 
+/// How the loops cut a product, or what one task computes of it.
+struct Cut {
+    /// Rows of a panel of A.
+    height: usize,
+    /// k of a block.
+    depth: usize,
+    /// Rows of a block of A.
+    mc: usize,
+    /// Columns of a block of B.
+    nc: usize,
+    /// Blocks of columns, of rows and of k.
+    turns: [usize; 3],
+    /// Whether the macro-kernel goes panel by panel of A.
+    by_rows: bool,
+    /// Whether all blocks of B for some columns find room together: loop 4 then goes inside of loop 3, and C is finished
+    /// in one go.
+    inside: bool,
+    /// Whether all blocks of A for some k are kept: loop 4 then goes outside of loop 5, and A is packed once.
+    kept: bool,
+    /// Whether all copies of panels of B go to the same place.
+    single: bool,
+    /// Whether panels of B are to be copied if they lie in place.
+    copy: bool,
+    /// Whether B need not be packed.
+    b_in_place: bool,
+    /// Elements of a packed block of A, and how many there is room for.
+    a_len: usize,
+    a_blocks: usize,
+    /// The same of B.
+    b_len: usize,
+    b_blocks: usize,
+}
+
+impl Cut {
+    /// Which blocks of columns, of rows and of k a turn of the loops is about.
+    fn turn(&self, turn: usize) -> [usize; 3] {
+        let [acrosses, downs, deeps] = self.turns;
+        let split = |turn: usize, outer: usize, inner: usize| {
+            (turn / (outer * inner), turn / inner % outer, turn % inner)
+        };
+        if self.kept {
+            let (deep, across, down) = split(turn, acrosses, downs);
+            [across, down, deep]
+        } else if self.inside {
+            let (across, down, deep) = split(turn, downs, deeps);
+            [across, down, deep]
+        } else {
+            let (across, deep, down) = split(turn, deeps, downs);
+            [across, down, deep]
+        }
+    }
+}
+
+/// The part `index` of a range that is cut into parts of length `len`.
+fn part(range: &Range<usize>, index: usize, len: usize) -> Range<usize> {
+    let start = range.start + index * len;
+    start..range.end.min(start + len)
+}
+
 /// A block of the loops: what loop 3 hands to the macro-kernel.
-struct Block {
+struct Block<'a> {
+    cut: &'a Cut,
     rows: Range<usize>,
     cols: Range<usize>,
     ks: Range<usize>,
-    /// Rows of a panel.
-    height: usize,
     /// Whether no block was multiplied with these columns and k before.
     first: bool,
-    /// Whether panels of B are to be copied if they lie in place.
-    copy: bool,
-    /// Whether all copies of panels of B go to the same place.
-    single: bool,
+    /// Whether the panels of A were packed for other columns before.
+    again: bool,
     /// Whether columns are final, and are to be handed on, when all rows of the block have been multiplied.
     by_cols: bool,
 }
