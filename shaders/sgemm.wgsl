@@ -10,8 +10,10 @@
 // EPILOGUE: text with `fn epilogue(e: u32, value: f32)`, which takes element e (row-major) of C and stores what is
 // wanted of it, and with the bindings it needs, from 2 on; FIELDS are its parameters.
 //
+// ROW_SUMS: the sums of A's rows go to sums, from p.sums_start on; for one matrix with its k in one part, without EPILOGUE.
+//
 // In bounds: A and B are read only at row < m, column < n, k < p.k and batch < the product of the lengths, where the
-// caller has checked the span of the strides; C is written only there.
+// caller has checked the span of the strides; C is written only there, and sums at row < m.
 
 //!include lib/grid.wgsl
 //!include lib/tile.wgsl
@@ -34,6 +36,7 @@ struct P {
     b_k: i32,
     b_column: i32,
     rank: u32,                      // batch axes, outermost first
+    sums_start: u32,
     lengths: array<vec4<u32>, 2>,
     a_batch: array<vec4<i32>, 2>,
     b_batch: array<vec4<i32>, 2>,
@@ -61,6 +64,9 @@ struct P {
 //!else
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 //!endif
+//!endif
+//!if ROW_SUMS
+@group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 //!endif
 @group(1) @binding(0) var<uniform> p: P;
 
@@ -156,6 +162,14 @@ fn load_b(at: Place, columns: Columns, k: u32) -> vec4<f32> {
     }
     return value;
 }
+
+//!if ROW_SUMS
+fn store_sum(at: Place, row: u32, value: f32) {
+    if row < p.m {
+        sums[p.sums_start + row] = value;
+    }
+}
+//!endif
 
 fn store(at: Place, row: u32, column: u32, value: vec4<f32>) {
     if row >= p.m || column >= p.n {

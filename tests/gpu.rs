@@ -2,9 +2,14 @@
 #![cfg(feature = "gpu")]
 
 mod gpu_support;
+#[path = "gpu_support/net.rs"]
+mod net;
 
 use gpu_support::gpu;
+use gradus::nn::Module;
+use gradus::optim::Adam;
 use gradus::{DType, Device, Error, Rng, Tensor, eval, grad, kernel_times};
+use net::Net;
 
 #[test]
 fn a_chain_of_pointwise_ops_is_computed() {
@@ -219,4 +224,46 @@ fn broadcast_operands_meet_elements_by_fours() {
         [sum.to_vec::<f32>().unwrap(), (&sum + &every_other).to_vec::<f32>().unwrap()].concat()
     };
     assert_eq!(gpu.scope(compute), compute());
+}
+
+/// Parameters of many shapes through several steps, one of them put in from outside between two steps: beside the others
+/// it lies where it was made, and not where the update before would have left it.
+#[test]
+fn small_parameters_are_updated_together_wherever_they_lie() {
+    let Some(gpu) = gpu() else { return };
+    let train = |device: &Device| {
+        device.scope(|| {
+            let mut rng = Rng::seed(5);
+            let net = Net::new([5, 19, 3], &mut rng);
+            let mut adam = Adam::new(net.params(), 0.05);
+            let x = rng.normal([6, 5]);
+            let mut kernels = Vec::new();
+            for step in 0..6 {
+                let loss = (net.forward(&x) - 1.0).square().mean(..);
+                let (done, times) = kernel_times(|| adam.step(&loss));
+                done.unwrap();
+                kernels = times.into_iter().map(|k| k.kernel).collect();
+                if step == 2 {
+                    let bias = net.l1.bias.as_ref().unwrap();
+                    bias.set(Tensor::from_vec(vec![0.125f32; 19], [19]));
+                }
+            }
+            let (_, slots) = adam.state();
+            let all = net.params().into_iter().map(|(name, p)| (name, p.get())).chain(slots);
+            let all: Vec<_> = all.map(|(name, x)| (name, x.to_vec::<f32>().unwrap())).collect();
+            (all, kernels)
+        })
+    };
+    let ((found, kernels), (expected, _)) = (train(&gpu), train(&Device::cpu()));
+    assert_eq!(found.len(), 12);
+    for ((name, found), (_, expected)) in found.into_iter().zip(expected) {
+        for (a, b) in found.into_iter().zip(expected) {
+            assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{name}: {a} instead of {b}");
+        }
+    }
+    // 19 x 5, 19, 3 x 19 and 3 elements, each from a multiple of 64 on.
+    let updates: Vec<&String> = kernels.iter().filter(|k| k.contains("3 out")).collect();
+    assert_eq!(updates, ["map [320] (4 in, 3 out)"], "{kernels:#?}");
+    // The gradients of the biases come with those of the weights.
+    assert!(!kernels.iter().any(|k| k.contains("over axes 0") && !k.contains(", 1")), "{kernels:#?}");
 }

@@ -8,6 +8,9 @@
 //     fn b_columns(at: Place, column: u32) -> Columns; fn load_b(at: Place, columns: Columns, k: u32) -> vec4<f32>
 //                                                                                        B[k, column .. column + 4]
 //     fn store(at: Place, row: u32, column: u32, value: vec4<f32>)                       C[row, column .. column + 4]
+// With ROW_SUMS also
+//     fn store_sum(at: Place, row: u32, value: f32)                                      sum over k of A[row, k]
+// which one invocation of each row calls, in the first column of tiles.
 // The loads give zeros for what lies outside the matrices, and store leaves it out; here every index is into workgroup
 // memory and below its size by construction: rows < BM, columns < BN, k < 16.
 //
@@ -101,6 +104,12 @@ fn main(
 //!endfor
 //!endfor
 
+//!if ROW_SUMS
+//!for i in TM
+    var sum_{{i}} = 0.0;
+//!endfor
+//!endif
+
     var stage = 0u;
     for (var k = at.k_begin; k < at.k_end; k += 16u) {
         let a_stage = stage * A_STAGE;
@@ -126,6 +135,13 @@ fn main(
 //!for i in TM
             let a_{{i}} = a_tile[a_at + {{i}}u * ROWS * 4u];
 //!endfor
+//!if ROW_SUMS
+            if at.first_column == 0u {
+//!for i in TM
+                sum_{{i}} += (a_{{i}}.x + a_{{i}}.y) + (a_{{i}}.z + a_{{i}}.w);
+//!endfor
+            }
+//!endif
 //!for t in 4
 //!for j in TN4
             let b_{{t}}_{{j}} = b_tile[b_stage + b_address(tx + {{j}}u * COLS, q * 4u + {{t}}u)];
@@ -145,6 +161,13 @@ fn main(
         }
     }
 
+//!if ROW_SUMS
+    if at.first_column == 0u && tx == 0u {
+//!for i in TM
+        store_sum(at, at.first_row + ty + {{i}}u * ROWS, sum_{{i}});
+//!endfor
+    }
+//!endif
 //!if EPILOGUE
     // From an array in a loop, so that a long epilogue stands in the code once; everything else is done by now.
     var results: array<vec4<f32>, {{TM}}u * {{TN4}}u>;

@@ -497,7 +497,7 @@ impl Kernel {
     }
 
     /// Calls `f` with every slot the kernel touches.
-    fn slots(&self, f: &mut impl FnMut(u32)) {
+    pub(super) fn slots(&self, f: &mut impl FnMut(u32)) {
         self.operands(&mut |operand| {
             if let Place::Slot(slot) = operand.place {
                 f(slot);

@@ -1,6 +1,6 @@
 //! Runs recipes on a device, with guard words around every buffer.
 
-use crate::gpu::dispatch::{Bind, Dispatch, Limits, Recipe, Source, Word};
+use crate::gpu::dispatch::{Bind, CARD_UNITS, Dispatch, Limits, Recipe, Source, Word, subgroup_size};
 use crate::gpu::source::{expand, expand_text};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -42,7 +42,6 @@ fn open() -> Option<Device> {
     let has = adapter.limits();
     let info = adapter.get_info();
     let subgroups = adapter.features() & wgpu::Features::SUBGROUP;
-    let one_size = !subgroups.is_empty() && info.subgroup_min_size == info.subgroup_max_size;
     let descriptor = wgpu::DeviceDescriptor {
         required_features: subgroups,
         required_limits: has.clone(),
@@ -56,7 +55,11 @@ fn open() -> Option<Device> {
         workgroups: has.max_compute_workgroups_per_dimension,
         buffers: has.max_storage_buffers_per_shader_stage,
         binding: has.max_storage_buffer_binding_size,
-        subgroup: if one_size { info.subgroup_max_size } else { 0 },
+        units: CARD_UNITS,
+        subgroup: match subgroups.is_empty() {
+            true => 0,
+            false => subgroup_size(info.subgroup_min_size, info.subgroup_max_size),
+        },
     };
     Some(Device { device, queue, limits, pipelines: Mutex::new(HashMap::new()) })
 }

@@ -86,6 +86,10 @@ fn products(limits: &Limits, recipes: &mut Vec<Recipe>) {
     let n = 68isize;
     let transposes = [([n, 1], [n, 1]), ([n, 1], [1, n]), ([1, n], [n, 1]), ([1, n], [1, n])];
     for tile in TILES.into_iter().filter(|tile| tile.fits(limits)) {
+        let g = Gemm { m: 68, n: 68, k: 48, a: [1, n], b: [n, 1], batch: Vec::new() };
+        let mut summed = gemm::tiled(&g, [0, 0], true, Cut { tile, parts: 1, depth: 48 }, None, limits);
+        gemm::sum_rows(&mut summed);
+        recipes.push(summed);
         for parts in [1, 2] {
             let cut = Cut { tile, parts, depth: 48 };
             for (a, b) in transposes {

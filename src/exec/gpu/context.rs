@@ -1,6 +1,6 @@
 //! An adapter opened: device, queue, limits, and whether it is still to be trusted.
 
-use super::dispatch::Limits;
+use super::dispatch::{CARD_UNITS, Limits, SOFTWARE_UNITS, subgroup_size};
 use super::pipelines::Pipelines;
 use super::pool::{DeviceBuffer, Origin, Pool, Raw, Recent, Which};
 use super::recorder::Recorder;
@@ -77,6 +77,7 @@ impl Context {
         let about = describe(&adapter);
         let timestamps = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
         let subgroup = subgroup(&adapter);
+        let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
         let subgroups = if subgroup > 0 { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let opened = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("gradus"),
@@ -89,6 +90,9 @@ impl Context {
             opened.map_err(|e| Error::NoAdapter { reason: format!("{}: {e}", about.name) })?;
         let mut context = Context::new(about, device, queue, !timestamps.is_empty());
         context.limits.subgroup = subgroup;
+        if software {
+            context.limits.units = SOFTWARE_UNITS;
+        }
         Ok(context)
     }
 
@@ -253,17 +257,16 @@ fn limits(limits: &wgpu::Limits) -> Limits {
         buffers: limits.max_storage_buffers_per_shader_stage,
         binding: limits.max_storage_buffer_binding_size,
         subgroup: 0,
+        units: CARD_UNITS,
     }
 }
 
 /// The size that all subgroups of an adapter have, or 0; `GRADUS_SUBGROUPS=0` says that there are none.
 fn subgroup(adapter: &wgpu::Adapter) -> u32 {
     let info = adapter.get_info();
-    let there = adapter.features().contains(wgpu::Features::SUBGROUP)
-        && info.subgroup_min_size == info.subgroup_max_size
-        && info.subgroup_max_size.is_power_of_two();
+    let there = adapter.features().contains(wgpu::Features::SUBGROUP);
     let wanted = std::env::var_os("GRADUS_SUBGROUPS").is_none_or(|v| v != "0");
-    if there && wanted { info.subgroup_max_size } else { 0 }
+    if there && wanted { subgroup_size(info.subgroup_min_size, info.subgroup_max_size) } else { 0 }
 }
 
 /// All adapters, the best first.

@@ -93,7 +93,14 @@ pub(crate) struct Limits {
     pub binding: u64,
     /// Invocations of each subgroup, a power of two; 0 where the device has none, or of several sizes.
     pub subgroup: u32,
+    /// Workgroups that the choice of tiles takes to run side by side: see [`CARD_UNITS`] and [`SOFTWARE_UNITS`].
+    pub units: u32,
 }
+
+/// As large cards have them: an estimate. The same for all of them, so that the order of sums is the same.
+pub(crate) const CARD_UNITS: u32 = 132;
+/// On a processor more and smaller workgroups gain nothing. Measured on llvmpipe and SwiftShader: see `docs/gpu.md`.
+pub(crate) const SOFTWARE_UNITS: u32 = 1;
 
 impl Limits {
     /// What WebGPU promises everywhere.
@@ -105,7 +112,13 @@ impl Limits {
         buffers: 8,
         binding: 128 << 20,
         subgroup: 0,
+        units: CARD_UNITS,
     };
+}
+
+/// What [`Limits::subgroup`] is on an adapter whose subgroups have `least` to `most` invocations.
+pub(crate) fn subgroup_size(least: u32, most: u32) -> u32 {
+    if least == most && most.is_power_of_two() { most } else { 0 }
 }
 
 /// The grid of `workgroups` workgroups in a row, folded where one axis has too few: workgroup `(x, y)` is number

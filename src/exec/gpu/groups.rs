@@ -12,10 +12,17 @@ use std::sync::atomic::Ordering::Relaxed;
 const MOST: usize = 4096;
 
 struct Group {
-    /// The layout, and the ids of the buffers.
+    /// The layout, and what is bound: see [`word`].
     key: Box<[u64]>,
     raw: wgpu::BindGroup,
 }
+
+/// A buffer and the byte from which it is bound, in one number: such bytes are multiples of 256 and small.
+fn word((raw, start): (&Raw, u64)) -> u64 {
+    raw.id << START_BITS | start >> 8
+}
+
+const START_BITS: u32 = 24;
 
 /// The bind groups made so far.
 #[derive(Default)]
@@ -34,17 +41,17 @@ pub(super) struct Groups {
 pub(super) struct Hint([usize; 2]);
 
 impl Groups {
-    /// The bind group of `buffers`.
+    /// The bind group of `buffers`, each from some byte on.
     pub fn of<'a>(
         &mut self,
         context: &Context,
         layout: &Layout,
-        buffers: impl Iterator<Item = &'a Raw> + Clone,
+        buffers: impl Iterator<Item = (&'a Raw, u64)> + Clone,
         hint: &mut Hint,
     ) -> &wgpu::BindGroup {
         self.key.clear();
         self.key.push(u64::from(layout.key[0]) << 8 | u64::from(layout.key[1]));
-        self.key.extend(buffers.clone().map(|raw| raw.id));
+        self.key.extend(buffers.clone().map(word));
         let fits = |at: &usize| matches!(self.list.get(*at), Some(Some(group)) if *group.key == *self.key);
         let at = match hint.0.into_iter().find(fits) {
             Some(at) => at,
@@ -64,15 +71,19 @@ impl Groups {
         &mut self,
         context: &Context,
         layout: &Layout,
-        buffers: impl Iterator<Item = &'a Raw>,
+        buffers: impl Iterator<Item = (&'a Raw, u64)>,
     ) -> usize {
         if self.place.len() >= MOST {
             let key = std::mem::take(&mut self.key);
             *self = Groups { key, ..Groups::default() };
         }
-        let entry = |(i, raw): (usize, &'a Raw)| wgpu::BindGroupEntry {
+        let entry = |(i, (raw, offset)): (usize, (&'a Raw, u64))| wgpu::BindGroupEntry {
             binding: i as u32,
-            resource: raw.buffer.as_entire_binding(),
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &raw.buffer,
+                offset,
+                size: None,
+            }),
         };
         let entries: Vec<_> = buffers.enumerate().map(entry).collect();
         let raw = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -94,7 +105,10 @@ impl Groups {
     /// Drops the bind groups that keep the buffers `gone` alive.
     pub fn forget(&mut self, gone: &[u64]) {
         for (at, place) in self.list.iter_mut().enumerate() {
-            if place.as_ref().is_some_and(|group| group.key[1..].iter().any(|id| gone.contains(id))) {
+            if place
+                .as_ref()
+                .is_some_and(|group| group.key[1..].iter().any(|word| gone.contains(&(word >> START_BITS))))
+            {
                 place.take().and_then(|group| self.place.remove(&group.key));
                 self.vacant.push(at);
             }

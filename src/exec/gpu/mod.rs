@@ -5,7 +5,8 @@
 //!   [`pointwise`] and [`reduce`], which write shaders for fused programs with [`wgsl`].
 //! * [`epilogue`]: what runs on a product's elements before they are stored.
 //! * [`source`]: the shaders' files. [`pipelines`]: shaders compiled. [`recorder`]: dispatches recorded and submitted.
-//! * [`program`]: a plan made ready, and run. [`timing`]: what a kernel takes. [`tuning`]: choices that were measured.
+//! * [`program`]: a plan made ready, and run. [`sums`]: reductions of it that a product makes.
+//!   [`pack`]: small maps of it as one. [`timing`]: what a kernel takes. [`tuning`]: choices that were measured.
 
 mod context;
 mod dispatch;
@@ -14,6 +15,7 @@ mod faults;
 mod groups;
 mod kernels;
 mod lower;
+mod pack;
 mod pipelines;
 mod pointwise;
 mod pool;
@@ -21,6 +23,7 @@ mod program;
 mod recorder;
 mod reduce;
 mod source;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod timing;

@@ -1,4 +1,5 @@
-//! Memory for tensor data on a device: buffers by size class, one tensor each, kept for the next tensor of the class.
+//! Memory for tensor data on a device: buffers by size class, one tensor each but for those that [`super::pack`] puts
+//! together, kept for the next tensor of the class.
 //!
 //! A buffer is free as soon as its last tensor is gone, although kernels that read it may not have run yet: whatever
 //! is recorded later runs later. Only what the host writes past the recorder, an upload, needs a buffer that no kernel
@@ -270,6 +271,11 @@ impl Pool {
 }
 
 impl DeviceBuffer {
+    /// How many elements it has room for.
+    pub fn elements(&self) -> usize {
+        (self.class / 4) as usize
+    }
+
     pub fn raw(&self) -> &Raw {
         self.raw.as_ref().expect("it is there until the buffer is dropped")
     }

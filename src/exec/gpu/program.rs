@@ -5,17 +5,22 @@ use super::dispatch::{Bind, Dispatch, Source, Word, fold_grid};
 use super::faults;
 use super::groups::Hint;
 use super::kernels::choice::Class;
+use super::kernels::gemm;
 use super::lower::{Lowered, lower};
+use super::pack::{Joint, Packing, Part, pack};
 use super::pipelines::Pipeline;
-use super::pool::{DeviceBuffer, Origin, Recent};
+use super::pool::{DeviceBuffer, Origin, Raw, Recent};
 use super::recorder::Recorder;
+use super::sums::join_sums;
 use super::timing;
 use super::transfer::{Stored, WORD};
 use crate::error::{Error, Result};
+use crate::exec::cache::fusing;
 use crate::exec::capture::Capture;
-use crate::exec::plan::{Plan, Step};
+use crate::exec::plan::{Kernel, Plan, Step};
 use crate::exec::{Place, STATS, Value, block_on, trace};
 use gradus_kernels::DType;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Program {
     context: Arc<Context>,
     plan: Plan,
+    /// Which slots share buffers.
+    packing: Packing,
     steps: Vec<Ready>,
     /// The guard's kernel.
     guard: Arc<Pipeline>,
@@ -31,7 +38,7 @@ pub(crate) struct Program {
 
 /// What a plan remembers of its last runs, so that the next has less to look for.
 struct Memory {
-    /// Which buffers the plan's slots had, and after them the scratch of the steps.
+    /// Which buffers the plan's slots had, after them those that slots share, and then the scratch of the steps.
     recent: Vec<Recent>,
     /// Which bind groups its dispatches had.
     hints: Vec<Hint>,
@@ -45,6 +52,8 @@ struct Ready {
     recent: usize,
     runs: Vec<Prepared>,
     class: Option<Class>,
+    /// For a step that does the work of several where its operands lie together: the others' runs, where they do not.
+    apart: Option<(usize, Vec<Prepared>)>,
 }
 
 struct Prepared {
@@ -70,7 +79,8 @@ enum Fill {
 
 #[derive(Clone, Copy)]
 enum Bound {
-    Place(Place),
+    /// With the first byte of the value in its buffer, for what is no leaf.
+    Place(Place, u64),
     Scratch(usize),
     Fault,
 }
@@ -84,22 +94,44 @@ impl Program {
     ///
     /// # Errors
     /// A lost device.
-    pub fn new(context: &Arc<Context>, plan: Plan, capture: &Capture) -> Result<Program> {
+    pub fn new(context: &Arc<Context>, mut plan: Plan, capture: &Capture) -> Result<Program> {
         context.check()?;
         let tuning = context.shared_tuning();
-        let (mut places, mut dispatches) = (plan.slots.len(), 0);
-        let ready = |step: &Step| -> Result<Ready> {
-            let lowered = lower(&step.kernel, &plan.slots, capture, &tuning, &context.limits);
+        let (mut sums, mut packing) = (HashMap::new(), Packing::none(&plan));
+        if fusing() {
+            sums = join_sums(&mut plan, &tuning, &context.limits);
+            packing = pack(&mut plan, capture, &context.limits);
+        }
+        let (mut places, mut dispatches) = (plan.slots.len() + packing.sizes.len(), 0);
+        let mut prepared = |kernel: &Kernel| -> Result<(Lowered, Vec<Prepared>)> {
+            let mut lowered = lower(kernel, &plan.slots, capture, &tuning, &context.limits);
+            if let Kernel::Gemm { out, .. } = kernel
+                && let Some(&sum) = sums.get(out)
+            {
+                lowered.outputs.push(Place::Slot(sum));
+                gemm::sum_rows(&mut lowered.recipe);
+            }
             let first = dispatches;
             dispatches += lowered.recipe.dispatches.len();
             let described = lowered.recipe.dispatches.iter().zip(first..);
-            let runs = described.map(|(dispatch, hint)| prepare(context, dispatch, &lowered, hint));
-            let (runs, scratch) = (runs.collect::<Result<_>>()?, lowered.recipe.scratch.clone());
-            let recent = places;
-            places += scratch.len();
-            Ok(Ready { scratch, recent, runs, class: lowered.class })
+            let runs = described.map(|(dispatch, hint)| prepare(context, &packing, dispatch, &lowered, hint));
+            let runs = runs.collect::<Result<_>>()?;
+            Ok((lowered, runs))
         };
-        let steps = plan.steps.iter().map(ready).collect::<Result<_>>()?;
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for (i, step) in plan.steps.iter().enumerate() {
+            let (lowered, runs) = prepared(&step.kernel)?;
+            let apart = match packing.joints.iter().position(|joint| joint.step == i) {
+                Some(joint) => {
+                    let maps = packing.joints[joint].apart.iter().map(|map| Ok(prepared(map)?.1));
+                    Some((joint, maps.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()))
+                }
+                None => None,
+            };
+            let (scratch, recent) = (lowered.recipe.scratch, places);
+            places += scratch.len();
+            steps.push(Ready { scratch, recent, runs, class: lowered.class, apart });
+        }
         let guard = Dispatch {
             source: Source::File { name: "nonfinite", defines: Vec::new() },
             constants: Vec::new(),
@@ -112,21 +144,28 @@ impl Program {
         let guard = context.pipelines.of(context, &guard)?;
         let recent = (0..places).map(|_| Recent::default()).collect();
         let memory = Mutex::new(Memory { recent, hints: vec![Hint::default(); dispatches] });
-        Ok(Program { context: Arc::clone(context), plan, steps, guard, memory })
+        Ok(Program { context: Arc::clone(context), plan, packing, steps, guard, memory })
     }
 }
 
-fn prepare(context: &Context, dispatch: &Dispatch, lowered: &Lowered, hint: usize) -> Result<Prepared> {
+fn prepare(
+    context: &Context,
+    packing: &Packing,
+    dispatch: &Dispatch,
+    lowered: &Lowered,
+    hint: usize,
+) -> Result<Prepared> {
+    let place = |place: Place| Bound::Place(place, packing.start(place) as u64 * WORD);
     let bound = |bind: &Bind| match *bind {
-        Bind::Input(k) => Bound::Place(lowered.inputs[k]),
-        Bind::Output(k) => Bound::Place(lowered.outputs[k]),
+        Bind::Input(k) => place(lowered.inputs[k]),
+        Bind::Output(k) => place(lowered.outputs[k]),
         Bind::Scratch(k) => Bound::Scratch(k),
         Bind::Fault => Bound::Fault,
     };
     let fill = |word: &Word| match *word {
         Word::Offset(bind) => match bound(&bind) {
-            Bound::Place(Place::Leaf(leaf)) => Some(Fill::Start(leaf)),
-            // Buffers of the plan hold one value each, from the start.
+            Bound::Place(Place::Leaf(leaf), _) => Some(Fill::Start(leaf)),
+            // Buffers of the plan are bound from where the value begins.
             _ => None,
         },
         Word::Node => Some(Fill::Node),
@@ -151,8 +190,8 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
     let mut recorder = context.recorder();
     // Names of buffers, which are no less true after a panic elsewhere. Locked after the recorder, by whoever holds it.
     let mut memory = program.memory.lock().unwrap_or_else(PoisonError::into_inner);
-    let slots = vec![None; plan.slots.len()];
-    let mut machine = Machine { program, capture, slots };
+    let (slots, shared) = (vec![None; plan.slots.len()], vec![None; program.packing.sizes.len()]);
+    let mut machine = Machine { program, capture, slots, shared };
     let flag = if guard { Some(machine.flag(&mut recorder)?) } else { None };
     for (step, ready) in plan.steps.iter().zip(&program.steps) {
         if trace::enabled() {
@@ -196,6 +235,8 @@ struct Machine<'a> {
     program: &'a Program,
     capture: &'a Capture,
     slots: Vec<Option<Arc<DeviceBuffer>>>,
+    /// The buffers that slots share, while some of those have not begun.
+    shared: Vec<Option<Arc<DeviceBuffer>>>,
 }
 
 impl Machine<'_> {
@@ -207,7 +248,10 @@ impl Machine<'_> {
                     let leaf = self.leaf(leaf);
                     Stored { buffer: Arc::clone(&leaf.buffer), offset: leaf.offset + offset }
                 }
-                Place::Slot(slot) => Stored { buffer: Arc::clone(self.slot(slot)), offset },
+                Place::Slot(slot) => {
+                    let start = self.program.packing.start(place);
+                    Stored { buffer: Arc::clone(self.slot(slot)), offset: start + offset }
+                }
             };
             (node, Value::Gpu(stored))
         };
@@ -241,11 +285,7 @@ impl Machine<'_> {
         let context = &self.program.context;
         let origin = self.origin(step.node);
         for &(slot, _) in &step.begins {
-            let bytes = self.program.plan.slots[slot as usize].0 as u64 * WORD;
-            let recent = &mut memory.recent[slot as usize];
-            let buffer = context.buffer(recorder, bytes, origin, recent)?;
-            recent.note(&buffer);
-            self.slots[slot as usize] = Some(buffer);
+            self.begin(slot, origin, memory, recorder)?;
         }
         let mut scratch = Vec::with_capacity(ready.scratch.len());
         for (&bytes, recent) in ready.scratch.iter().zip(&mut memory.recent[ready.recent..]) {
@@ -253,10 +293,57 @@ impl Machine<'_> {
             recent.note(&buffer);
             scratch.push(buffer);
         }
-        for run in &ready.runs {
+        let runs = match &ready.apart {
+            Some((joint, apart)) if !self.lies_together(&self.program.packing.joints[*joint]) => apart,
+            _ => &ready.runs,
+        };
+        for run in runs {
             self.record(run, &scratch, origin, &mut memory.hints[run.hint], recorder)?;
         }
         Ok(())
+    }
+
+    /// Gives a slot its memory.
+    fn begin(
+        &mut self,
+        slot: u32,
+        origin: Origin,
+        memory: &mut Memory,
+        recorder: &mut Recorder,
+    ) -> Result<()> {
+        let Program { context, plan, packing, .. } = self.program;
+        let mut take = |elements: usize, place: usize| -> Result<Arc<DeviceBuffer>> {
+            let recent = &mut memory.recent[place];
+            let buffer = context.buffer(recorder, elements as u64 * WORD, origin, recent)?;
+            recent.note(&buffer);
+            Ok(buffer)
+        };
+        let buffer = match packing.parts[slot as usize] {
+            None => take(plan.slots[slot as usize].0, slot as usize)?,
+            Some(Part { buffer: shared, last, .. }) => {
+                let shared = shared as usize;
+                let buffer = match self.shared[shared].take() {
+                    Some(buffer) => buffer,
+                    None => take(packing.sizes[shared], plan.slots.len() + shared)?,
+                };
+                self.shared[shared] = (!last).then(|| Arc::clone(&buffer));
+                buffer
+            }
+        };
+        self.slots[slot as usize] = Some(buffer);
+        Ok(())
+    }
+
+    /// Whether the operands from outside lie behind one another as a joint step reads them.
+    fn lies_together(&self, joint: &Joint) -> bool {
+        joint.leaves.iter().all(|leaves| {
+            let first = self.leaf(leaves[0]);
+            let at = |(&leaf, start): (&u32, &usize)| {
+                let leaf = self.leaf(leaf);
+                Arc::ptr_eq(&leaf.buffer, &first.buffer) && leaf.offset == first.offset + start
+            };
+            first.buffer.elements() >= first.offset + joint.total && leaves.iter().zip(&joint.starts).all(at)
+        })
     }
 
     fn record(
@@ -280,11 +367,13 @@ impl Machine<'_> {
                 Fill::High(k) => *word = (number(k) >> 32) as u32,
             }
         }
-        let buffer = |bound: &Bound| match bound {
-            Bound::Place(Place::Leaf(leaf)) => self.leaf(*leaf).buffer.raw(),
-            Bound::Place(Place::Slot(slot)) => self.slot(*slot).raw(),
-            Bound::Scratch(k) => scratch[*k].raw(),
-            Bound::Fault => &context.fault,
+        let buffer = |bound: &Bound| -> (&Raw, u64) {
+            match bound {
+                Bound::Place(Place::Leaf(leaf), _) => (self.leaf(*leaf).buffer.raw(), 0),
+                Bound::Place(Place::Slot(slot), start) => (self.slot(*slot).raw(), *start),
+                Bound::Scratch(k) => (scratch[*k].raw(), 0),
+                Bound::Fault => (&context.fault, 0),
+            }
         };
         recorder.dispatch(context, &run.pipeline, params, run.buffers.iter().map(buffer), run.grid, hint);
         Ok(())
@@ -304,7 +393,8 @@ impl Machine<'_> {
         let context = &self.program.context;
         for &(slot, count, _) in &step.results {
             let params = recorder.params(context, &[count as u32])?;
-            let buffers = [self.slot(slot).raw(), flag.buffer.raw()];
+            let start = self.program.packing.start(Place::Slot(slot)) as u64 * WORD;
+            let buffers = [(self.slot(slot).raw(), start), (flag.buffer.raw(), 0)];
             let grid = fold_grid(count.div_ceil(256) as u64, &context.limits);
             let guard = &self.program.guard;
             recorder.dispatch(context, guard, params, buffers.into_iter(), grid, &mut Hint::default());

@@ -112,13 +112,14 @@ impl Recorder {
         &mut self.words[params.offset + at]
     }
 
-    /// Records a dispatch with the parameters that were taken last and `buffers`: what is read, then what is written.
+    /// Records a dispatch with the parameters that were taken last and `buffers`, each from some byte on: what is read, then
+    /// what is written.
     pub fn dispatch<'a>(
         &mut self,
         context: &Context,
         pipeline: &Pipeline,
         params: Params,
-        buffers: impl Iterator<Item = &'a Raw> + Clone,
+        buffers: impl Iterator<Item = (&'a Raw, u64)> + Clone,
         grid: [u32; 3],
         hint: &mut Hint,
     ) {

@@ -94,7 +94,7 @@ impl Class {
         let [m, n, k, count] = self.sizes.map(|exponent| 1usize << exponent);
         let extent = Extent { m, n, k, count };
         let mut cuts: Vec<Cut> = cuts(&extent, limits).collect();
-        cuts.sort_by_key(|&cut| time(&extent, cut));
+        cuts.sort_by_key(|&cut| time(&extent, cut, limits));
         let (promising, rest) = cuts.split_at(PROMISING.min(cuts.len()));
         let listed = promising.iter().chain(rest.iter().filter(|cut| cut.parts == 1));
         listed.map(|cut| Choice::Tile { tile: cut.tile, parts: cut.parts }).collect()

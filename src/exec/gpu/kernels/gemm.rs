@@ -42,6 +42,25 @@ pub(crate) fn class(g: &Gemm) -> Class {
     }
 }
 
+/// Whether the product of [`gemm`] with this choice and without an epilogue can give the sums of A's rows as well.
+pub(crate) fn can_sum_rows(g: &Gemm, choice: Option<Choice>, limits: &Limits) -> bool {
+    let whole = g.m > 0 && g.n > 0 && g.k > 0 && limits.buffers >= 4;
+    let g = stacked(g);
+    whole && g.batch.is_empty() && vector_sides(&g).is_none() && cut(&extent(&g), choice, limits).parts == 1
+}
+
+/// Lets such a product put the sums of A's rows into output 1.
+pub(crate) fn sum_rows(recipe: &mut Recipe) {
+    let [dispatch] = recipe.dispatches.as_mut_slice() else { unreachable!("k is in one part") };
+    let Source::File { defines, .. } = &mut dispatch.source else { unreachable!("a file's shader") };
+    defines.push(("ROW_SUMS", String::new()));
+    dispatch.writes.push(Bind::Output(1));
+    dispatch.patches.push((SUMS_START, Word::Offset(Bind::Output(1))));
+}
+
+/// The word of `sums_start` in the parameters of `shaders/sgemm.wgsl`, which is padding otherwise.
+const SUMS_START: usize = 17;
+
 fn extent(g: &Gemm) -> Extent {
     Extent { m: g.m, n: g.n, k: g.k, count: g.batches() }
 }

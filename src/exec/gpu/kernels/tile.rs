@@ -73,9 +73,6 @@ pub(crate) struct Cut {
     pub depth: u32,
 }
 
-/// Units that run workgroups side by side, as large cards have them. Fixed, so that the order of sums is the same on
-/// every device.
-const UNITS: u64 = 132;
 /// The shortest part of k that is worth a workgroup.
 const LEAST_DEPTH: usize = 128;
 
@@ -101,16 +98,19 @@ pub(super) fn cuts(e: &Extent, limits: &Limits) -> impl Iterator<Item = Cut> {
 pub(crate) fn cut(e: &Extent, choice: Option<Choice>, limits: &Limits) -> Cut {
     match choice {
         Some(Choice::Tile { tile, parts }) if tile.fits(limits) => Cut::new(e, tile, parts),
-        _ => cuts(e, limits).min_by_key(|&cut| time(e, cut)).expect("every adapter runs the smallest tile"),
+        _ => cuts(e, limits)
+            .min_by_key(|&cut| time(e, cut, limits))
+            .expect("every adapter runs the smallest tile"),
     }
 }
 
-/// Estimated cycles: 128 products a cycle and unit, 2,000 bytes of memory a cycle, 5,000 cycles for a second pass.
-pub(super) fn time(e: &Extent, cut: Cut) -> u64 {
+/// Estimated cycles of a device with as many units as `limits` says: 128 products a cycle and unit, 2,000 bytes of memory
+/// a cycle, 5,000 cycles for a second pass.
+pub(super) fn time(e: &Extent, cut: Cut, limits: &Limits) -> u64 {
     let (height, width) = (cut.tile.height() as usize, cut.tile.width() as usize);
     let workgroups = (e.m.div_ceil(height) * e.n.div_ceil(width) * e.count * cut.parts as usize) as u64;
     let products = u64::from(cut.tile.height() * cut.tile.width()) * u64::from(cut.depth);
-    let rounds = workgroups.div_ceil(UNITS);
+    let rounds = workgroups.div_ceil(u64::from(limits.units));
     let arithmetic = rounds * products * 100 / (128 * cut.tile.share);
     let parts = match cut.parts {
         1 => 0,
