@@ -5,7 +5,7 @@
 //! every row of z is added to the plane it belongs to, shifted by its tap ("col2im").
 
 use super::{Conv, ConvBlock, ConvEpilogue};
-use crate::gemm::loops::Product;
+use crate::gemm::loops::AnyProduct;
 use crate::gemm::strided::{Contiguous, Strided};
 use crate::gemm::{Float, SharedMut, scratch};
 use crate::{par, simd};
@@ -68,7 +68,7 @@ unsafe fn multiply<T: Float>(c: &Conv, dy: *const T, w: *const T, z: *mut T) {
         return;
     }
     let kernels = T::kernels(simd::level());
-    let product = Product {
+    let product = AnyProduct {
         kernels,
         size: [rows, out_area, c.group_out()],
         left: &Strided { ptr: w, strides: [1, rows as isize], in_place: true },

@@ -2,7 +2,7 @@
 
 use super::patches::{Axis, Patches};
 use super::{Conv, ConvBlock, ConvEpilogue};
-use crate::gemm::loops::{Product, Target};
+use crate::gemm::loops::{AnyProduct, Target};
 use crate::gemm::strided::Strided;
 use crate::gemm::tasks::Grid;
 use crate::gemm::{Float, SharedMut, kernel::MAX_NR};
@@ -41,7 +41,7 @@ pub unsafe fn run<T: Float>(c: &Conv, x: *const T, w: *const T, y: *mut T, epilo
         for group in groups {
             let first_channel = group * group_out;
             let target = Planes { y: y.at(0), channels: c.out_channels, first_channel, area, epilogue };
-            let product = Product {
+            let product = AnyProduct {
                 kernels,
                 size,
                 left: &Strided { ptr: w.at(first_channel * k), strides: [k as isize, 1], in_place: false },

@@ -9,7 +9,7 @@
 use super::forward::Planes;
 use super::patches::{Axis, Patches};
 use super::{Conv, ConvBlock, ConvEpilogue};
-use crate::gemm::loops::Product;
+use crate::gemm::loops::AnyProduct;
 use crate::gemm::strided::{Contiguous, Strided};
 use crate::gemm::tasks::Grid;
 use crate::gemm::{Float, SharedMut, scratch};
@@ -215,7 +215,7 @@ impl<T: Float> Pass<'_, T> {
         let (c, out_area) = (self.c, self.c.output[0] * self.c.output[1]);
         let (group_in, group_out) = (c.group_in(), c.group_out());
         let cols = images.len() * part.positions();
-        let product = Product {
+        let product = AnyProduct {
             kernels: T::kernels(simd::level()),
             size: [group_in, cols, group_out * part.taps()],
             left: &Strided {

@@ -6,7 +6,7 @@
 use super::Conv;
 use super::patches::Transposed;
 use crate::gemm::kernel::Kernels;
-use crate::gemm::loops::{Left, Product};
+use crate::gemm::loops::{AnyProduct, Left};
 use crate::gemm::strided::Contiguous;
 use crate::gemm::tasks::Grid;
 use crate::gemm::{Float, SharedMut, scratch};
@@ -76,7 +76,7 @@ unsafe fn products<T: Float>(c: &Conv, x: *const T, dy: *const T, out: *mut T, p
         for index in products {
             let (first, group) = (index / c.groups * per_chunk, index % c.groups);
             let images = per_chunk.min(c.batch - first);
-            let product = Product {
+            let product = AnyProduct {
                 kernels,
                 size: [group_out, cols, images * area],
                 left: &Pixels {

@@ -4,6 +4,10 @@ use super::Float;
 use crate::simd::Level;
 use std::ptr;
 
+/// Whether kernels are called for rows of tiles. Without wide vectors a tile takes long compared to a call, and code is
+/// better kept small.
+pub const ROWS_OF_TILES: bool = cfg!(feature = "avx512");
+
 /// What a micro-kernel does: `C[rows, cols] (+)= A[rows, k] B[k, cols]` for a row of register tiles.
 pub struct Step<T> {
     /// Tiles: the first is described here.
@@ -23,8 +27,8 @@ pub struct Step<T> {
     /// Where to copy B on the way, at two vectors a step; or null, and then whole vectors of B are readable.
     pub packed: *mut T,
     /// What will be needed next, any addresses: two cache lines, the same or this many elements apart, are fetched at
-    /// every second k, tile after tile. A core can wait for about a dozen lines of the third level at once, and what else misses the
-    /// first level meanwhile waits too: so not more of them.
+    /// every second k, tile after tile. A core can wait for about a dozen lines of the third level at once, and what else
+    /// misses the first level meanwhile waits too: so not more of them.
     pub ahead: (*const T, isize),
     /// Elements from one `ahead` to the next.
     pub ahead_step: isize,
@@ -58,6 +62,12 @@ impl<T> Step<T> {
             cols: 0,
             accumulate,
         }
+    }
+
+    /// How many tiles: a constant where [`ROWS_OF_TILES`] says that there is one.
+    #[inline(always)]
+    pub fn tiles_at_once(&self) -> usize {
+        if ROWS_OF_TILES { self.tiles } else { 1 }
     }
 
     /// Goes on to the next tile.

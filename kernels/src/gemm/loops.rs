@@ -4,7 +4,7 @@
 //! & van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality" (2015), figure 1. What the
 //! operands are is left to three traits, so that convolution runs in the same loops with panels of its own.
 
-use super::kernel::{Kernels, MAX_MR, MAX_NR, SLACK, Step, Tile};
+use super::kernel::{Kernels, MAX_MR, MAX_NR, ROWS_OF_TILES, SLACK, Step, Tile};
 use super::{Float, cache, scratch};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -101,7 +101,7 @@ pub trait Target<T>: Sync {
 }
 
 /// One product, or what tasks on several threads compute of it.
-pub struct Product<'a, T: 'static, A, B, C> {
+pub struct Product<'a, T: 'static, A: ?Sized, B: ?Sized, C: ?Sized> {
     /// Kernels of the level in use.
     pub kernels: &'static Kernels<T>,
     /// Rows, columns, and length of the sums.
@@ -113,6 +113,9 @@ pub struct Product<'a, T: 'static, A, B, C> {
     /// Product.
     pub target: &'a C,
 }
+
+/// A product of any operands. What is large takes no longer by asking them at run time, and all of it shares its code.
+pub type AnyProduct<'a, T> = Product<'a, T, dyn Left<T> + 'a, dyn Right<T> + 'a, dyn Target<T> + 'a>;
 
 /// The height of the panels that `rows` rows are cut into: as even as can be, so that no tile is much lower than
 /// the rest.
@@ -143,7 +146,7 @@ pub fn conflicts<T>(stride: isize) -> bool {
     (stride * size_of::<T>() as isize) % 2048 == 0
 }
 
-impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
+impl<T: Float, A: Left<T> + ?Sized, B: Right<T> + ?Sized, C: Target<T> + ?Sized> Product<'_, T, A, B, C> {
     /// Computes the part `rows` × `cols`; `rows` starts at a panel, `cols` at a multiple of nr.
     ///
     /// # Safety
@@ -175,8 +178,7 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
                     if !block.again {
                         self.pack_left(&block, a_block);
                     }
-                    // Without wide vectors a tile takes long compared to a call, and code is better kept small.
-                    if cfg!(feature = "avx512") && cut.by_rows && !(cut.single && cut.copy) {
+                    if ROWS_OF_TILES && cut.by_rows && !(cut.single && cut.copy) {
                         self.panels_of_a(&block, a_block, b_block);
                     } else {
                         self.panels_of_b(&block, a_block, b_block);
@@ -388,20 +390,16 @@ impl<T: Float, A: Left<T>, B: Right<T>, C: Target<T>> Product<'_, T, A, B, C> {
             // SAFETY: the panels hold as many k as the step has, and the target vouches for the tiles.
             return unsafe { kernel(&step) };
         }
-        let tiles = std::mem::replace(&mut step.tiles, 1);
+        if step.tiles_at_once() == 1 {
+            // SAFETY: as above.
+            return unsafe { self.tile_apart(&step, kernel, rows, cols) };
+        }
+        step.tiles = 1;
         for col in cols.clone().step_by(nr) {
-            let cols = col..cols.end.min(col + nr);
-            if let Some((c, stride)) = self.target.in_place(rows.start, cols.clone()) {
-                (step.c, step.c_stride) = (c, stride);
-                // SAFETY: as above.
-                unsafe { kernel(&step) };
-            } else {
-                // SAFETY: as above.
-                unsafe { self.tile_apart(&step, kernel, rows.clone(), cols) };
-            }
+            // SAFETY: as above.
+            unsafe { self.tiles(Step { ..step }, rows.clone(), col..cols.end.min(col + nr)) };
             step.advance();
         }
-        debug_assert_eq!(tiles, cols.len().div_ceil(nr));
     }
 
     /// The micro-kernel on one tile, by way of a copy.

@@ -272,7 +272,7 @@ const IN_PLACE_K: usize = 32;
 /// The most rows, in panels, with which a transposed product pays: W is read once for each.
 const SWAPPED_ROWS: usize = 8;
 /// The fewest k with which a transposed product pays: below, storing tiles transposed costs more than packing.
-const SWAPPED_K: usize = 128;
+const SWAPPED_K: usize = 192;
 
 /// An address that tasks on several threads share.
 pub(crate) struct SharedMut<T>(pub *mut T);

@@ -33,17 +33,18 @@ pub(crate) fn multiply_add<T: Float>(a: T, b: T, c: T) -> T {
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// See [`crate::gemm::kernel::Tile`].
+/// A row of tiles.
 #[inline(always)]
 unsafe fn tiles_in_row<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(step: &Step<T>) {
     let mut now = Step { ..*step };
-    for _ in 0..step.tiles {
+    for _ in 0..step.tiles_at_once() {
         // SAFETY: handed on.
         unsafe { tile::<T, LANES, ROWS, VECS>(&now) };
         now.advance();
     }
 }
 
+/// See [`crate::gemm::kernel::Tile`].
 #[inline(always)]
 unsafe fn tile<T: Float, const LANES: usize, const ROWS: usize, const VECS: usize>(step: &Step<T>) {
     let mut sum = [[[T::ZERO; LANES]; VECS]; ROWS];

@@ -32,7 +32,7 @@ macro_rules! kernels {
             // SAFETY: the caller vouches for the operands as `sweep` reads them, and for `cols` elements in ROWS
             // rows of C, for all tiles; the last vector of a row is masked to that.
             unsafe {
-                for _ in 0..step.tiles {
+                for _ in 0..step.tiles_at_once() {
                     if accumulate {
                         for row in 0..ROWS {
                             let c = now.c.wrapping_offset(row as isize * c_stride);

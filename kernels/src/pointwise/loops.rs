@@ -16,6 +16,7 @@ use crate::math::Avx512;
 use crate::math::{Arch, Portable};
 use crate::simd::{Level, prefetch};
 use std::hint::select_unpredictable;
+use std::mem::MaybeUninit;
 
 /// Elements between two turns of memory.
 pub(super) const CHUNK: usize = 128;
@@ -113,15 +114,20 @@ pub(crate) enum Loop {
     Whole(unsafe fn(&mut Call)),
 }
 
+/// Where the results of a block go.
+pub(super) type Places<T> = [MaybeUninit<T>; LANES];
+
 /// What a loop does with a block, where it has one result.
 pub(super) trait Body {
     type Out: Copy + Default;
     /// Bytes of one element of each operand; 0 for those that there are not.
     const SIZES: [u8; MOST_ARGS];
 
+    /// Writes all of the block.
+    ///
     /// # Safety
     /// The operands have [`LANES`] elements each.
-    unsafe fn block<A: Arch>(to: &mut [Self::Out; LANES], from: [*const u8; MOST_ARGS]);
+    unsafe fn block<A: Arch>(to: &mut Places<Self::Out>, from: [*const u8; MOST_ARGS]);
 }
 
 /// The sizes of these operands, and none of others.
@@ -158,13 +164,14 @@ impl<T: Copy, F: Fn1<T>> Body for Of1<T, F> {
     const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<T>()]);
 
     #[inline(always)]
-    unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
+    unsafe fn block<A: Arch>(to: &mut Places<F::Out>, from: [*const u8; MOST_ARGS]) {
         // SAFETY: the caller's promise.
         let x = unsafe { &*from[0].cast::<[T; LANES]>() };
         for i in 0..LANES {
-            to[i] = F::call::<A>(x[i]);
+            to[i].write(F::call::<A>(x[i]));
         }
-        F::repair(to, x);
+        // SAFETY: all was written.
+        F::repair(unsafe { to.assume_init_mut() }, x);
     }
 }
 
@@ -173,11 +180,11 @@ impl<T: Copy, F: Fn2<T>> Body for Of2<T, F> {
     const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<T>(); 2]);
 
     #[inline(always)]
-    unsafe fn block<A: Arch>(to: &mut [F::Out; LANES], from: [*const u8; MOST_ARGS]) {
+    unsafe fn block<A: Arch>(to: &mut Places<F::Out>, from: [*const u8; MOST_ARGS]) {
         // SAFETY: the caller's promise.
         let [a, b] = [0, 1].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
         for i in 0..LANES {
-            to[i] = F::call::<A>(a[i], b[i]);
+            to[i].write(F::call::<A>(a[i], b[i]));
         }
     }
 }
@@ -188,24 +195,24 @@ impl<T: Copy + Default> Body for Choice<T> {
     const SIZES: [u8; MOST_ARGS] = sizes(&[1, size_of::<T>(), size_of::<T>()]);
 
     #[inline(always)]
-    unsafe fn block<A: Arch>(to: &mut [T; LANES], from: [*const u8; MOST_ARGS]) {
+    unsafe fn block<A: Arch>(to: &mut Places<T>, from: [*const u8; MOST_ARGS]) {
         // SAFETY: the caller's promise.
         let c = unsafe { &*from[0].cast::<[u8; LANES]>() };
         // SAFETY: as above.
         let [a, b] = [1, 2].map(|k| unsafe { &*from[k].cast::<[T; LANES]>() });
         for i in 0..LANES {
             // A plain `if` would become a branch around the load of each element.
-            to[i] = select_unpredictable(c[i] != 0, a[i], b[i]);
+            to[i].write(select_unpredictable(c[i] != 0, a[i], b[i]));
         }
     }
 }
 
 /// Memory for `N` elements of any type, from a cache line on.
 #[repr(align(64))]
-struct Room<const N: usize>([std::mem::MaybeUninit<u64>; N]);
+struct Room<const N: usize>([MaybeUninit<u64>; N]);
 
 impl<const N: usize> Room<N> {
-    const NEW: Room<N> = Room([const { std::mem::MaybeUninit::uninit() }; N]);
+    const NEW: Room<N> = Room([const { MaybeUninit::uninit() }; N]);
 
     #[inline(always)]
     fn at(&mut self) -> *mut u8 {
@@ -347,9 +354,9 @@ macro_rules! level {
                 steps: &[usize; MOST_ARGS],
                 blocks: usize,
             ) {
-                let (mut to, mut from) = (to.cast::<[B::Out; LANES]>(), *from);
+                let (mut to, mut from) = (to.cast::<Places<B::Out>>(), *from);
                 for _ in 0..blocks {
-                    let mut block = [B::Out::default(); LANES];
+                    let mut block = [const { MaybeUninit::<B::Out>::uninit() }; LANES];
                     // SAFETY: the caller's promise.
                     unsafe {
                         B::block::<$arch>(&mut block, from);

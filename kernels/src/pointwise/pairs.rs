@@ -4,7 +4,7 @@
 //! All are rounded, in the order of the program: a pair gives the bits of its instructions one by one. It only saves
 //! a store and a load of each element, which is most of what an instruction costs.
 
-use super::loops::{Body, LANES, Loop, MOST_ARGS, loop_moments, loop_of, sizes};
+use super::loops::{Body, LANES, Loop, MOST_ARGS, Places, loop_moments, loop_of, sizes};
 use crate::math::{self, Arch};
 use crate::program::Binary;
 use crate::simd::Level;
@@ -31,12 +31,12 @@ macro_rules! pairs {
                     const SIZES: [u8; MOST_ARGS] = sizes(&[size_of::<f32>(); [$($k),*].len()]);
 
                     #[inline(always)]
-                    unsafe fn block<A: Arch>(to: &mut [f32; LANES], from: [*const u8; MOST_ARGS]) {
+                    unsafe fn block<A: Arch>(to: &mut Places<f32>, from: [*const u8; MOST_ARGS]) {
                         // SAFETY: the caller's promise.
                         $(let $a = unsafe { &*from[$k].cast::<[f32; LANES]>() };)*
                         for i in 0..LANES {
                             $(let $a = $a[i];)*
-                            to[i] = $body;
+                            to[i].write($body);
                         }
                     }
                 }
