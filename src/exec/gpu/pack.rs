@@ -13,7 +13,7 @@ use crate::exec::{Operand, Place};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::program::{Instr, Reg};
 use gradus_kernels::{DType, MAX_RANK};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Elements that each part's start is a multiple of: the 256 bytes that every device can bind a buffer from.
 const ROOM: usize = 64;
@@ -246,6 +246,12 @@ impl Packer<'_> {
             results.append(&mut step.results);
             let empty = MapStep { program: Default::default(), shape, inputs: vec![], outputs: vec![] };
             apart.push(std::mem::replace(&mut step.kernel, Kernel::Map(empty)));
+        }
+        // What a step between was the last to read is needed until here now.
+        let mut read = HashSet::new();
+        apart.iter().for_each(|kernel| kernel.slots(&mut |slot| _ = read.insert(slot)));
+        for step in &mut plan.steps[..last] {
+            ends.extend(step.ends.extract_if(.., |slot| read.contains(slot)));
         }
         let node = plan.steps[last].node;
         plan.steps[last] = Step { kernel: Kernel::Map(joint), node, nodes, begins, ends, results };
