@@ -85,7 +85,7 @@ pub fn vjp(y: &Tensor, xs: &[&Tensor], g: &Tensor) -> Vec<Option<Tensor>> {
     }
     let mut sweep = Sweep::new(y, xs);
     as_part(y.node().part.saturating_add(1), || sweep.run(y, g));
-    xs.iter().map(|x| sweep.cotangents[*sweep.place.get(x.id())?].clone()).collect()
+    xs.iter().map(|x| sweep.cotangents[sweep.place.get(x.id())?].clone()).collect()
 }
 
 /// The product of the Jacobian of `y` for `x` with the tangent `v` (of `x`'s shape), by differentiating the
@@ -204,7 +204,7 @@ impl Sweep {
 
     /// Adds to the cotangent of `x`, if it is needed.
     fn add(&mut self, x: &Tensor, part: Tensor) {
-        let Some(&at) = self.place.get(x.id()) else { return };
+        let Some(at) = self.place.get(x.id()) else { return };
         debug_assert_eq!((x.shape(), x.dtype()), (part.shape(), part.dtype()), "cotangent of {x:?}");
         let total = match self.cotangents[at].take() {
             Some(sum) => on_behalf_of(x.node().site, || sum + part),
