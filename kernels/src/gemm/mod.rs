@@ -220,7 +220,7 @@ unsafe fn multiply<T: Float>(g: &Gemm, operands: &[[*const T; 2]], c: *mut T, ep
     let grid = Grid::new(batches, size, kernels.mr(), kernels.nr());
     let c = SharedMut(c);
     let in_place = match left {
-        [1, _] => size[1] <= IN_PLACE_A * kernels.nr(),
+        [1, _] => grid.part()[1] <= IN_PLACE_A * kernels.nr(),
         [stride, _] => swapped || g.k <= IN_PLACE_K || !loops::conflicts::<T>(stride),
     };
     let side = |side, strides, in_place| Summands { operands, side, offset: 0, strides, in_place, k: g.k };
