@@ -53,10 +53,11 @@ impl Ahead {
         }
     }
 
-    /// Fetches all at once.
+    /// Fetches at once what was added.
     pub(super) fn fetch_all(&mut self) {
-        self.spread(1);
-        self.fetch(1);
+        for Stream { at, step: bytes } in self.streams.drain(..) {
+            (0..bytes.div_ceil(LINE)).for_each(|line| prefetch(at.wrapping_add(line * LINE)));
+        }
     }
 
     /// Whether there is nothing to fetch.
