@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
 use gradus_kernels::reduce::Reduction;
-use gradus_kernels::{DType, MAX_RANK, RawView, contiguous, par, pointwise, reduce, simd};
+use gradus_kernels::{DType, MAX_RANK, RawView, contiguous, huge, par, pointwise, reduce, simd};
 
 const F: DType = DType::F32;
 
@@ -40,8 +40,34 @@ fn with_strides(x: &mut [f32], strides: &[isize]) -> RawView {
     RawView { ptr: x.as_mut_ptr().cast(), strides: all }
 }
 
-fn numbers(n: usize) -> Vec<f32> {
-    (0..n).map(|i| (i * 7919 % 10007) as f32 * 1e-3 - 5.0).collect()
+/// Numbers in huge pages, from the beginning of one on, as the buffers of the engine are.
+struct Numbers {
+    memory: Vec<f32>,
+    first: usize,
+}
+
+impl std::ops::Deref for Numbers {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.memory[self.first..]
+    }
+}
+
+impl std::ops::DerefMut for Numbers {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.first..]
+    }
+}
+
+fn numbers(n: usize) -> Numbers {
+    let mut memory: Vec<f32> = Vec::with_capacity(n + huge::PAGE / 4);
+    let first = memory.as_ptr().align_offset(huge::PAGE);
+    let start = std::ptr::NonNull::new(memory.as_mut_ptr().wrapping_add(first)).expect("what was allocated");
+    // SAFETY: part of the allocation, from the beginning of a page on.
+    unsafe { huge::prefer(start.cast(), 4 * n) };
+    memory.resize(first, 0.0);
+    memory.extend((0..n).map(|i| (i * 7919 % 10007) as f32 * 1e-3 - 5.0));
+    Numbers { memory, first }
 }
 
 fn unary(op: Unary) -> Program {
@@ -58,7 +84,7 @@ fn copies(wanted: &dyn Fn(&str) -> bool) {
         return;
     }
     let n = 1 << 24;
-    let (a, mut b) = (numbers(n), vec![0f32; n]);
+    let (a, mut b) = (numbers(n), numbers(n));
     let (pa, pb) = (a.as_ptr() as usize, b.as_mut_ptr() as usize);
     let piece = n / 64;
     let seconds = time(|| {
@@ -78,7 +104,7 @@ fn copies(wanted: &dyn Fn(&str) -> bool) {
 
 fn maps(wanted: &dyn Fn(&str) -> bool) {
     let n = 1 << 24;
-    let (mut x, mut y, mut z) = (numbers(n), numbers(n), vec![0f32; n]);
+    let (mut x, mut y, mut z) = (numbers(n), numbers(n), numbers(n));
     let (x, y, z) = (view(&mut x, &[n]), view(&mut y, &[n]), view(&mut z, &[n]));
     use Unary::*;
     for op in
@@ -165,7 +191,7 @@ fn adams(wanted: &dyn Fn(&str) -> bool) {
         if !wanted("adam") {
             return;
         }
-        let mut state: Vec<Vec<f32>> = (0..4).map(|_| numbers(n)).collect();
+        let mut state: Vec<Numbers> = (0..4).map(|_| numbers(n)).collect();
         state[1].iter_mut().for_each(|v| *v = v.abs());
         let views: Vec<RawView> = state.iter_mut().map(|x| view(x, &[n])).collect();
         let kernel = pointwise::Kernel::new(&adam());
@@ -214,7 +240,7 @@ fn shapes(wanted: &dyn Fn(&str) -> bool) {
             continue;
         }
         let n: usize = shape.iter().product();
-        let (mut x, mut y, mut z) = (numbers(n), numbers(n), vec![0f32; n]);
+        let (mut x, mut y, mut z) = (numbers(n), numbers(n), numbers(n));
         let (x, y, z) = (view(&mut x, shape), with_strides(&mut y, strides), view(&mut z, shape));
         let kernel = pointwise::Kernel::new(&binary(Binary::Add));
         let bytes = if name.starts_with('t') { 12 * n } else { 8 * n };
@@ -223,7 +249,7 @@ fn shapes(wanted: &dyn Fn(&str) -> bool) {
     }
     if wanted("copy transposed") {
         let shape = [4096, 4096];
-        let (mut x, mut z) = (numbers(1 << 24), vec![0f32; 1 << 24]);
+        let (mut x, mut z) = (numbers(1 << 24), numbers(1 << 24));
         let (x, z) = (with_strides(&mut x, &[1, 4096]), view(&mut z, &shape));
         let kernel = pointwise::Kernel::new(&Program { code: vec![(Instr::Input(0), F)], outputs: vec![0] });
         // SAFETY: both have 2^24 elements.
@@ -250,8 +276,8 @@ fn norms(wanted: &dyn Fn(&str) -> bool) {
         if !wanted(&name) {
             continue;
         }
-        let (mut x, mut z) = (numbers(n), vec![0f32; n]);
-        let mut of_channels: Vec<Vec<f32>> = (0..4).map(|_| numbers(channels)).collect();
+        let (mut x, mut z) = (numbers(n), numbers(n));
+        let mut of_channels: Vec<Numbers> = (0..4).map(|_| numbers(channels)).collect();
         let mut views = vec![view(&mut x, &shape)];
         views.extend(of_channels.iter_mut().map(|y| with_strides(y, &[0, 1, 0])));
         let z = view(&mut z, &shape);
@@ -278,7 +304,7 @@ fn reductions(wanted: &dyn Fn(&str) -> bool) {
     ];
     for (name, shape, axes) in cases {
         let n: usize = shape.iter().product();
-        let (mut x, mut out) = (numbers(n), vec![0f32; n]);
+        let (mut x, mut out) = (numbers(n), numbers(n));
         let (x, out) = (view(&mut x, shape), out.as_mut_ptr().cast::<u8>());
         for reduction in [Reduction::Sum, Reduction::Max, Reduction::ArgMax] {
             let name = format!("{reduction:?} {name}");

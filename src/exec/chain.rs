@@ -70,6 +70,8 @@ pub(crate) struct Member {
     pub axis: usize,
     /// Whether it is the first to read something large, and whether its results are better written past the caches.
     pub traffic: Traffic,
+    /// Whether it leaves memory alone, so that what the next block reads first can be fetched meanwhile.
+    pub idle: bool,
 }
 
 /// The chains of a plan, in order.
@@ -168,6 +170,19 @@ fn results(kernel: &Kernel, axis: usize) -> Option<Vec<(u32, usize)>> {
         }
         _ => None,
     }
+}
+
+/// The first operand that the first of a chain's members reads, if it lies in memory index by index of the common axis, and
+/// the bytes of an index.
+pub(super) fn rows_read_first(chain: &Chain, plan: &Plan) -> Option<(Operand, DType, usize)> {
+    let first = chain.members.first().filter(|first| first.traffic.far)?;
+    let kernel = &plan.steps[first.step].kernel;
+    let (shape, _) = space(kernel)?;
+    let &(operand, dtype) = inputs(kernel).first()?;
+    let strides = &operand.layout.strides;
+    let others = (0..shape.rank()).filter(|&k| k != first.axis && shape[k] > 1);
+    let last: isize = others.map(|k| strides[k] * (shape[k] as isize - 1)).sum();
+    (strides[first.axis] == last + 1).then_some((operand, dtype, (last as usize + 1) * dtype.size()))
 }
 
 /// What a map or a reduction reads and writes, and how many bytes of it.
@@ -319,7 +334,7 @@ impl<'a> Search<'a> {
             let known = self.bytes.entry(place).or_default();
             *known = bytes.max(*known);
         }
-        self.members.push(Member { step: t, axis, traffic: Traffic::default() });
+        self.members.push(Member { step: t, axis, traffic: Traffic::default(), idle: false });
     }
 
     fn defer(&mut self, t: usize) {
@@ -370,7 +385,15 @@ impl<'a> Search<'a> {
                     .iter()
                     .any(|(o, _)| outputs.iter().any(|(slot, _)| o.place == Place::Slot(*slot)))
             });
-            self.members[m].traffic = Traffic { far: self.reads_first(m), stream: large && !read_later };
+            let (far, stream) = (self.reads_first(m), large && !read_later);
+            self.members[m].traffic = Traffic { far, stream, ..Traffic::default() };
+        }
+        let at_rest = |member: &&mut Member| {
+            let map = matches!(self.steps[member.step].kernel, Kernel::Map(_));
+            map && !member.traffic.far && !member.traffic.stream
+        };
+        if let Some(member) = self.members.iter_mut().find(at_rest) {
+            member.idle = true;
         }
         // Rows of a block that lie together should not be short.
         let row = self.written.values().copied().max().unwrap_or(1).max(1);

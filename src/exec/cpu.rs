@@ -303,14 +303,18 @@ impl Machine<'_> {
         steps.iter().try_for_each(|step| self.begin(step, plan, &chain.local))?;
         let parts: Vec<Part> = chain.members.iter().map(|member| self.part(member, chain, program)).collect();
         let (params, bytes, exhausted) = (&self.capture.params, chain.scratch(), AtomicBool::new(false));
+        let rows = chain::rows_read_first(chain, plan);
+        let rows = rows.map_or([0; 2], |(o, dtype, bytes)| [self.address(&o, dtype).addr(), bytes]);
         par::for_each(chain.len.div_ceil(chain.block), |block| {
             let start = block * chain.block;
             let Ok(scratch) = Buffer::new(bytes) else { return exhausted.store(true, Relaxed) };
+            let end = (start + chain.block).min(chain.len);
+            let next = [rows[0] + end * rows[1], chain.block.min(chain.len - end) * rows[1]];
             for part in &parts {
                 // SAFETY: see `step`. Blocks of all members touch disjoint elements of what the chain writes, as
                 // `chain` has found out, within a block members run in the order of the plan, and the scratch
                 // memory is this block's alone.
-                unsafe { part.run(start..(start + chain.block).min(chain.len), scratch.as_ptr(), params) };
+                unsafe { part.run(start..end, scratch.as_ptr(), params, next) };
             }
         });
         if exhausted.into_inner() {
@@ -333,7 +337,7 @@ impl Machine<'_> {
         let fused = &program.fused[member.step];
         match &program.plan.steps[member.step].kernel {
             Kernel::Map(map) => {
-                let kernel = PartKernel::Map(fused.map(), member.traffic);
+                let kernel = PartKernel::Map(fused.map(), member.traffic, member.idle);
                 Part {
                     kernel,
                     shape: &map.shape,
@@ -502,7 +506,8 @@ struct Part<'a> {
 }
 
 enum PartKernel<'a> {
-    Map(&'a pointwise::Kernel, Traffic),
+    /// With where its operands lie, and whether it leaves memory alone.
+    Map(&'a pointwise::Kernel, Traffic, bool),
     Reduce(&'a reduce::Kernel, u32, bool),
 }
 
@@ -527,20 +532,23 @@ impl PartView {
 }
 
 impl Part<'_> {
+    /// Runs the step over a range of the common axis. `next` is memory for the next range to read.
+    ///
     /// # Safety
     /// As the kernel's, for the elements of this range of the common axis.
-    unsafe fn run(&self, range: Range<usize>, scratch: *mut u8, params: &[u64]) {
+    unsafe fn run(&self, range: Range<usize>, scratch: *mut u8, params: &[u64], next: [usize; 2]) {
         let (shape, rank) = (self.shape, self.shape.rank());
         let views = |of: &[PartView]| of.iter().map(|view| view.of(range.start, scratch)).collect::<Vec<_>>();
         let (inputs, outputs) = (views(&self.inputs), views(&self.outputs));
         match &self.kernel {
-            PartKernel::Map(kernel, traffic) => {
+            PartKernel::Map(kernel, traffic, idle) => {
+                let traffic = Traffic { next: if *idle { next } else { [0; 2] }, ..*traffic };
                 let (mut start, mut size) = ([0; MAX_RANK], [1; MAX_RANK]);
                 size[..rank].copy_from_slice(shape);
                 (start[self.axis], size[self.axis]) = (range.start, range.len());
                 let (start, size) = (&start[..rank], &size[..rank]);
                 // SAFETY: the caller's promise.
-                unsafe { kernel.run_part(shape, start, size, &inputs, &outputs, params, *traffic) }
+                unsafe { kernel.run_part(shape, start, size, &inputs, &outputs, params, traffic) }
             }
             PartKernel::Reduce(kernel, axes, far) => {
                 let part = (self.axis, range);

@@ -10,6 +10,16 @@ pub(super) fn reduce<A: Arch, T: Real>(x: T) -> (T, T) {
     (n, mul_add::<A, T>(n, -T::LN2[1], r))
 }
 
+/// [`reduce`] for an `x` such that 2 to the power `n + more` is a normal number: that power, and `r`.
+#[inline(always)]
+fn reduce_small<A: Arch, T: Real>(x: T, more: i32) -> (T, T) {
+    let magic = T::POWER_MAGIC + T::of(more.into());
+    let sum = mul_add::<A, T>(x, T::of(std::f64::consts::LOG2_E), magic);
+    let n = sum - magic;
+    let r = mul_add::<A, T>(n, -T::LN2[0], x);
+    (sum.power(), mul_add::<A, T>(n, -T::LN2[1], r))
+}
+
 /// `exp(r) - 1` for a reduced `r`.
 #[inline(always)]
 pub(super) fn reduced_expm1<A: Arch, T: Real>(r: T) -> T {
@@ -18,9 +28,11 @@ pub(super) fn reduced_expm1<A: Arch, T: Real>(r: T) -> T {
 
 /// `x * 2^n`, rounded once also where the result is subnormal.
 #[inline(always)]
-pub(super) fn scale<T: Real>(x: T, n: T) -> T {
-    let half = (n * T::of(0.5) + T::MAGIC) - T::MAGIC;
-    x * half.exp2_integer() * (n - half).exp2_integer()
+pub(super) fn scale<A: Arch, T: Real>(x: T, n: T) -> T {
+    // Two powers, each within the exponents of normal numbers: all sums are of integers, and exact.
+    let half = mul_add::<A, T>(n, T::of(0.5), T::POWER_MAGIC);
+    let rest = (n - half) + (T::POWER_MAGIC + T::POWER_MAGIC);
+    x * half.power() * rest.power()
 }
 
 /// `x` between `lo` and `hi`; NaN stays.
@@ -34,7 +46,7 @@ pub(super) fn clamp<T: Real>(x: T, lo: T, hi: T) -> T {
 #[inline(always)]
 pub fn exp<A: Arch, T: Real>(x: T) -> T {
     let (n, r) = reduce::<A, T>(clamp(x, T::EXP_RANGE[0], T::EXP_RANGE[1]));
-    scale(T::of(1.0) + reduced_expm1::<A, T>(r), n)
+    scale::<A, T>(T::of(1.0) + reduced_expm1::<A, T>(r), n)
 }
 
 /// `exp(x) - 1`, precise near 0. Error: f32 1.7 ulp, f64 2 ulp.
@@ -52,14 +64,21 @@ pub fn expm1<A: Arch, T: Real>(x: T) -> T {
 pub fn tanh<A: Arch, T: Real>(x: T) -> T {
     let a = x.abs();
     let a = if a > T::SATURATED[1] { T::SATURATED[1] } else { a };
-    let m = expm1::<A, T>(a + a);
+    // As `expm1`, which has numbers beyond these to think of, and zeros with a sign.
+    let (power, r) = reduce_small::<A, T>(a + a, 0);
+    let m = mul_add::<A, T>(power, reduced_expm1::<A, T>(r), power - T::of(1.0));
     (m / (m + T::of(2.0))).copysign(x)
 }
 
 /// `1 / (1 + exp(-x))`, with full precision down to the smallest results. Error: f32 2.4 ulp, f64 3 ulp.
 #[inline(always)]
 pub fn sigmoid<A: Arch, T: Real>(x: T) -> T {
-    let e = exp::<A, T>(-x.abs());
+    /// So much larger, what is subnormal is a normal number: it is rounded once.
+    const LARGER: i32 = 64;
+    let a = -x.abs();
+    let a = if a < T::EXP_RANGE[0] { T::EXP_RANGE[0] } else { a };
+    let (power, r) = reduce_small::<A, T>(a, LARGER);
+    let e = (T::of(1.0) + reduced_expm1::<A, T>(r)) * power * T::of(1.0 / (1u128 << LARGER) as f64);
     let numerator = if x >= T::of(0.0) { T::of(1.0) } else { e };
     numerator / (T::of(1.0) + e)
 }

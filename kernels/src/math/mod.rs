@@ -63,6 +63,8 @@ pub trait Real:
     /// 1.5 times 2 to the number of fraction bits: adding it rounds a smaller number to an integer, to be read in
     /// the low bits.
     const MAGIC: Self;
+    /// [`Real::MAGIC`] and the bias of exponents: the bits of the sum are a power of two but for a shift, [`Real::power`].
+    const POWER_MAGIC: Self;
     /// Half the distance from 1 to the next number: below it `1 + x` is 1.
     const TINY: Self;
     /// Positive infinity.
@@ -98,6 +100,8 @@ pub trait Real:
     fn copysign(self, sign: Self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// 2 to the power `n`, where this is the sum of `n`, within the exponents of normal numbers, and [`Real::POWER_MAGIC`].
+    fn power(self) -> Self;
     /// 2 to the power `self`, an integer within the exponents of normal numbers.
     fn exp2_integer(self) -> Self;
     /// `(k, m)` with `self = 2^k m`, `sqrt(1/2) <= m < sqrt(2)`, for a positive finite number, subnormals included.
@@ -135,8 +139,12 @@ macro_rules! bits {
             <$t>::sqrt(self)
         }
         #[inline(always)]
+        fn power(self) -> Self {
+            <$t>::from_bits(self.to_bits() << $fraction)
+        }
+        #[inline(always)]
         fn exp2_integer(self) -> Self {
-            <$t>::from_bits((self + (Self::MAGIC + $bias as $t)).to_bits() << $fraction)
+            (self + Self::POWER_MAGIC).power()
         }
         #[inline(always)]
         fn split(self) -> (Self, Self) {
@@ -160,6 +168,7 @@ macro_rules! bits {
 
 impl Real for f32 {
     const MAGIC: f32 = 12_582_912.0;
+    const POWER_MAGIC: f32 = f32::MAGIC + 127.0;
     const TINY: f32 = f32::EPSILON / 2.0;
     const INFINITY: f32 = f32::INFINITY;
     const NAN: f32 = f32::NAN;
@@ -181,29 +190,26 @@ impl Real for f32 {
     ];
     bits!(f32, 23, 127);
 
-    /// `1 - 2^q` with the polynomial `q = log2(1 - erf(x))` on 1 to 4; above, f32 erf is 1. The powers of two have a
-    /// polynomial of their own: small as they are, they need not be as precise as [`exp`].
+    /// `1 - p^2` with a polynomial `p` for `sqrt(1 - erf(x))` on 1 to 3.92, in `x - 1.25`, so that it is most precise where
+    /// `p` is large; above, f32 erf is 1. The weight of the approximation is that of `p` in the result.
     #[inline(always)]
     fn erf_far<A: Arch>(self) -> f32 {
-        const Q: [f32; 7] = [
-            -8.200008e-4,
-            -1.624_677_5,
-            -9.229_905_6e-1,
-            -1.466_531_9e-1,
-            3.04687e-2,
-            -3.984_805_7e-3,
-            2.406_827_6e-4,
+        const P: [f32; 11] = [
+            2.776_686_3e-1,
+            -4.259_056_4e-1,
+            2.057_427e-1,
+            1.390_955_4e-2,
+            -4.385_707e-2,
+            7.368_602e-3,
+            5.671_519e-3,
+            -2.650_118_4e-3,
+            2.408_378_4e-4,
+            6.930_632e-5,
+            -1.271_061_1e-5,
         ];
-        // 2^r for |r| <= 1/2.
-        const EXP2: [f32; 6] =
-            [1.0, 6.931_472_4e-1, 2.402_223_5e-1, 5.550_308_5e-2, 9.671_875e-3, 1.340_725_8e-3];
-        // As in `exp2_integer`, the bits of the sum are 2^n but for a shift.
-        const MAGIC: f32 = f32::MAGIC + 127.0;
-        let x = if self > 4.0 { 4.0 } else { self };
-        let q = polynomial::<A, f32>(x, &Q);
-        let n = q + MAGIC;
-        let power = f32::from_bits(n.to_bits() << 23);
-        mul_add::<A, f32>(-polynomial::<A, f32>(q - (n - MAGIC), &EXP2), power, 1.0)
+        let x = if self > 3.92 { 3.92 } else { self };
+        let p = polynomial::<A, f32>(x - 1.25, &P);
+        mul_add::<A, f32>(-p, p, 1.0)
     }
 
     /// `log(1 + f) + log c` with `1 + x = (1 + f) c`, where c is 1 or 1.5, and a polynomial for `(log(1 + f) - f) / f^2` on
@@ -230,6 +236,7 @@ impl Real for f32 {
 
 impl Real for f64 {
     const MAGIC: f64 = 6_755_399_441_055_744.0;
+    const POWER_MAGIC: f64 = f64::MAGIC + 1023.0;
     const TINY: f64 = f64::EPSILON / 2.0;
     const INFINITY: f64 = f64::INFINITY;
     const NAN: f64 = f64::NAN;

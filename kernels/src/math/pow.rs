@@ -25,7 +25,7 @@ impl Pow for f64 {
         let small = product.abs() < 800.0;
         let error = if small { mul_add::<A, f64>(y, low, error) } else { 0.0 };
         let (n, r) = reduce::<A, f64>(clamp(product, f64::EXP_RANGE[0], f64::EXP_RANGE[1]));
-        let magnitude = scale(1.0 + reduced_expm1::<A, f64>(r + error), n);
+        let magnitude = scale::<A, f64>(1.0 + reduced_expm1::<A, f64>(r + error), n);
         special_cases(x, y, magnitude, 1.0f64.copysign(x) < 0.0)
     }
 }

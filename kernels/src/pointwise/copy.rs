@@ -1,6 +1,8 @@
 //! Moving boxes of elements between strided memory and tiles. Types do not matter here, only sizes.
 
 use crate::simd::Level;
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+use std::mem::MaybeUninit;
 
 /// The axes of a box that have more than one element, outermost first: lengths, and strides in elements.
 #[derive(Clone, Copy)]
@@ -128,6 +130,32 @@ unsafe fn stream_lines_512(dst: *mut u8, src: *const u8, lines: usize) {
         unsafe {
             let from = src.cast::<__m512i>().add(line);
             _mm512_stream_si512(dst.cast::<__m512i>().add(line), _mm512_loadu_si512(from));
+        }
+    }
+}
+
+/// Writes elements, 16 bytes or whole lines of them, past the caches.
+///
+/// # Safety
+/// `to` is writable, and a multiple of 64; the machine has AVX-512.
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn stream_block_512<T: Copy, const N: usize>(
+    to: *mut [MaybeUninit<T>; N],
+    block: &[MaybeUninit<T>; N],
+) {
+    use std::arch::x86_64::{__m128i, __m512i, _mm_loadu_si128, _mm_stream_si128};
+    use std::arch::x86_64::{_mm512_loadu_si512, _mm512_stream_si512};
+    let from = block.as_ptr();
+    // SAFETY: the caller's promise; the block has that many bytes.
+    unsafe {
+        if size_of_val(block) == 16 {
+            return _mm_stream_si128(to.cast(), _mm_loadu_si128(from.cast::<__m128i>()));
+        }
+        for line in 0..size_of_val(block) / 64 {
+            let part = _mm512_loadu_si512(from.cast::<__m512i>().add(line));
+            _mm512_stream_si512(to.cast::<__m512i>().add(line), part);
         }
     }
 }

@@ -5,16 +5,18 @@
 //! `#[target_feature]`, where the compiler turns it into full-width vector code. No multiply and add of two
 //! instructions are ever contracted.
 //!
-//! Between two chunks memory has its turn: lines that a later tile will read are asked for, and a result that goes past
-//! the caches is sent off. Done tile by tile instead, arithmetic and memory wait for each other.
+//! Between two blocks memory has its turn: lines that a later tile will read are asked for, and a result that goes past
+//! the caches is sent off. Done tile by tile instead, arithmetic and memory wait for each other. Loops without
+//! [`InTurns`] do so between two chunks.
 
+use super::ahead::{Ahead, LINE, Stream};
 use super::{copy, moments};
 #[cfg(target_arch = "x86_64")]
 use crate::math::Avx2;
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 use crate::math::Avx512;
 use crate::math::{Arch, Portable};
-use crate::simd::{Level, prefetch};
+use crate::simd::Level;
 use std::hint::select_unpredictable;
 use std::mem::MaybeUninit;
 
@@ -30,9 +32,6 @@ pub(super) const MOST_ARGS: usize = 11;
 
 /// Results of a loop besides its first, where it has several.
 pub(super) const MORE: usize = 2;
-
-/// Bytes of a cache line.
-pub(super) const LINE: usize = 64;
 
 /// What a loop runs over.
 pub(super) struct Call<'a> {
@@ -53,63 +52,26 @@ pub(super) struct Call<'a> {
     pub level: Level,
 }
 
-/// Memory to be fetched into the cache while loops run.
-#[derive(Default)]
-pub(super) struct Ahead {
-    /// What is still to come: address and lines.
-    ranges: Vec<(*const u8, usize)>,
-    /// The rest of the present range.
-    at: (*const u8, usize),
-    per_chunk: usize,
-}
-
-impl Ahead {
-    /// Adds `bytes` bytes from `at` on.
-    pub(super) fn push(&mut self, at: *const u8, bytes: usize) {
-        self.ranges.push((at, bytes.div_ceil(LINE)));
-    }
-
-    /// Says that all is to be fetched in the course of so many chunks.
-    pub(super) fn spread(&mut self, chunks: usize) {
-        if self.at.1 == 0 && self.ranges.is_empty() {
-            self.per_chunk = 0;
-            return;
-        }
-        let lines = self.at.1 + self.ranges.iter().map(|&(_, lines)| lines).sum::<usize>();
-        self.per_chunk = lines.div_ceil(chunks.max(1));
-    }
-
-    /// Fetches what belongs to one chunk.
-    #[inline(always)]
-    pub(super) fn fetch(&mut self) {
-        for _ in 0..self.per_chunk {
-            if self.at.1 == 0 && !self.next() {
-                return;
-            }
-            prefetch(self.at.0);
-            self.at = (self.at.0.wrapping_add(LINE), self.at.1 - 1);
-        }
-    }
-
-    #[cold]
-    fn next(&mut self) -> bool {
-        let next = self.ranges.pop();
-        self.at = next.unwrap_or((std::ptr::null(), 0));
-        self.per_chunk = if next.is_some() { self.per_chunk } else { 0 };
-        self.at.1 > 0
-    }
-}
-
 /// The part of a loop that is compiled for its types and function: so many blocks, one after the other, the addresses of
 /// operands moving by `steps` bytes from one to the next. Each is read before it is written.
 type Blocks =
     unsafe fn(to: *mut u8, from: &[*const u8; MOST_ARGS], steps: &[usize; MOST_ARGS], blocks: usize);
 
+/// [`Blocks`], each of which fetches what belongs to it and, if `stream`, goes past the caches.
+type InTurns = unsafe fn(
+    to: *mut u8,
+    from: &[*const u8; MOST_ARGS],
+    steps: &[usize; MOST_ARGS],
+    blocks: usize,
+    stream: bool,
+    ahead: [Stream; 2],
+);
+
 /// A compiled loop: `dst[i] = f(args[0][i], args[1][i], …)` for `i < n`, on the types it was chosen for.
 #[derive(Clone, Copy)]
 pub(crate) enum Loop {
     /// Block by block; bytes of an element of each operand (0 for those that there are not) and of the result.
-    Blocks { blocks: Blocks, sizes: [u8; MOST_ARGS], out: usize },
+    Blocks { blocks: Blocks, in_turns: Option<InTurns>, sizes: [u8; MOST_ARGS], out: usize },
     /// In its own way.
     Whole(unsafe fn(&mut Call)),
 }
@@ -241,7 +203,12 @@ impl Loop {
                 Loop::Blocks { blocks, out, .. } if !call.takes_turns() && call.n >= LANES => {
                     all_blocks(call, *blocks, *out, call.dst, call.n)
                 }
-                Loop::Blocks { blocks, out, sizes } => chunks(call, *blocks, *out, sizes),
+                Loop::Blocks { blocks, out, sizes, in_turns } => {
+                    if let Some(in_turns) = in_turns {
+                        most_blocks(call, *in_turns, *out);
+                    }
+                    chunks(call, *blocks, *out, sizes)
+                }
                 Loop::Whole(run) => run(call),
             }
         }
@@ -252,7 +219,7 @@ impl Call<'_> {
     /// Whether memory has its turn in the course of the loop.
     #[inline(always)]
     fn takes_turns(&self) -> bool {
-        self.stream || self.ahead.per_chunk > 0
+        self.stream || !self.ahead.is_empty()
     }
 }
 
@@ -286,6 +253,24 @@ unsafe fn all_blocks(call: &Call, blocks: Blocks, size: usize, to: *mut u8, n: u
     }
 }
 
+/// Computes whole blocks, memory having its turns with each, and leaves what is less than a block and the one before.
+/// Many streams do better in the longer turns of [`chunks`].
+///
+/// # Safety
+/// As [`Loop::run`].
+unsafe fn most_blocks(call: &mut Call, in_turns: InTurns, size: usize) {
+    let Some(ahead) = call.ahead.few() else { return };
+    let blocks = (call.n / LANES).saturating_sub(usize::from(!call.n.is_multiple_of(LANES)));
+    // SAFETY: the operands have as many elements.
+    unsafe { in_turns(call.dst, &call.args, call.steps, blocks, call.stream, ahead) };
+    call.ahead.skip(blocks);
+    for (at, step) in call.args.iter_mut().zip(call.steps).take(call.arity) {
+        *at = at.wrapping_add(step * blocks);
+    }
+    call.dst = call.dst.wrapping_add(blocks * LANES * size);
+    call.n -= blocks * LANES;
+}
+
 /// A loop in the course of which memory has its turns, or one of less than a block.
 ///
 /// # Safety
@@ -296,7 +281,7 @@ unsafe fn chunks(call: &mut Call, blocks: Blocks, size: usize, sizes: &[u8; MOST
     let (steps, arity) = (call.steps, call.arity.min(MOST_ARGS));
     let (mut place, mut left) = (call.dst, call.n);
     while left > 0 {
-        call.ahead.fetch();
+        call.ahead.fetch(CHUNK / LANES);
         let streams = call.stream && left >= CHUNK;
         // What would be less than a block goes along with the last chunk.
         let len = if streams || left >= CHUNK + LANES { CHUNK } else { left };
@@ -340,7 +325,7 @@ unsafe fn pad(to: *mut u8, from: *const u8, size: usize, left: usize) -> *const 
 }
 
 macro_rules! level {
-    ($module:ident, $arch:ty $(, $features:literal)?) => {
+    ($module:ident, $arch:ty, $in_turns:expr $(, $features:literal)?) => {
         /// The loops of one level.
         pub(super) mod $module {
             use super::*;
@@ -368,7 +353,8 @@ macro_rules! level {
             }
 
             pub fn of<B: Body>() -> Loop {
-                Loop::Blocks { blocks: blocks::<B>, sizes: B::SIZES, out: size_of::<B::Out>() }
+                let (sizes, out) = (B::SIZES, size_of::<B::Out>());
+                Loop::Blocks { blocks: blocks::<B>, in_turns: $in_turns, sizes, out }
             }
 
             /// # Safety
@@ -382,11 +368,42 @@ macro_rules! level {
     };
 }
 
-level!(portable, Portable);
+level!(portable, Portable, None);
 #[cfg(target_arch = "x86_64")]
-level!(avx2, Avx2, "avx2,fma");
+level!(avx2, Avx2, None, "avx2,fma");
 #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
-level!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,fma");
+level!(avx512, Avx512, Some(in_turns::<B>), "avx512f,avx512bw,avx512dq,avx512vl,fma");
+
+/// [`InTurns`], which is worth its code where a block of f32 is a register and a line.
+///
+/// # Safety
+/// As [`Loop::run`]; the machine has AVX-512. If `stream`, `to` is a multiple of [`LINE`].
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma")]
+unsafe fn in_turns<B: Body>(
+    to: *mut u8,
+    from: &[*const u8; MOST_ARGS],
+    steps: &[usize; MOST_ARGS],
+    blocks: usize,
+    stream: bool,
+    mut ahead: [Stream; 2],
+) {
+    let (mut to, mut from) = (to.cast::<Places<B::Out>>(), *from);
+    for _ in 0..blocks {
+        ahead.iter_mut().for_each(Stream::fetch_block);
+        let mut block = [const { MaybeUninit::<B::Out>::uninit() }; LANES];
+        // SAFETY: the caller's promise.
+        unsafe {
+            B::block::<Avx512>(&mut block, from);
+            match stream {
+                true => copy::stream_block_512(to, &block),
+                false => to.write(block),
+            }
+        }
+        to = to.wrapping_add(1);
+        (0..MOST_ARGS).for_each(|k| from[k] = from[k].wrapping_add(steps[k]));
+    }
+}
 
 /// What a level's module has under this name.
 macro_rules! at_level {

@@ -5,6 +5,7 @@
 //! tile are read and written where they are; those that are the same for a whole tile are scalars; all others are
 //! copied to or from the tile. So a long program costs the memory traffic of its operands once.
 
+mod ahead;
 mod check;
 mod compile;
 mod copy;
@@ -13,6 +14,7 @@ mod loops;
 mod moments;
 mod numbers;
 mod pairs;
+pub(crate) mod plan;
 mod slices;
 pub(crate) mod space;
 mod table;
@@ -23,9 +25,10 @@ use crate::{MAX_RANK, RawView, contiguous, par, simd};
 use check::check;
 pub(crate) use compile::Code;
 pub(crate) use loops::Lane;
+use plan::Plan;
 pub use slices::{Slice, SliceMut};
 use space::{Grid, Space};
-use tile::{Plan, Worker};
+use tile::Worker;
 
 /// A program made ready to run.
 pub struct Kernel {
@@ -52,11 +55,13 @@ pub(crate) struct Operands<'a> {
     pub(crate) index_start: u64,
     /// Whether outputs are so large that the caches are better kept for other things.
     pub(crate) stream: bool,
+    /// [`Traffic::next`].
+    pub(crate) next: [usize; 2],
 }
 
 /// The operands of a call, as it gives them.
 fn given<'a>(inputs: &'a [RawView], outputs: &'a [RawView], params: &'a [u64]) -> Operands<'a> {
-    Operands { inputs, outputs, params, index_start: 0, stream: false }
+    Operands { inputs, outputs, params, index_start: 0, stream: false, next: [0; 2] }
 }
 
 /// Where the operands of a part of a run lie, and are to lie. No bit depends on it.
@@ -66,6 +71,8 @@ pub struct Traffic {
     pub far: bool,
     /// Whether results are written past the caches, for what is large and not read soon.
     pub stream: bool,
+    /// Memory that somebody will read soon, to be fetched into the cache meanwhile: its address, and how many bytes.
+    pub next: [usize; 2],
 }
 
 /// Whether what a program reads in a space of these lengths is taken to lie in memory.
@@ -120,7 +127,8 @@ impl Kernel {
         params: &[u64],
         traffic: Traffic,
     ) {
-        let given = Operands { stream: traffic.stream, ..given(inputs, outputs, params) };
+        let (stream, next) = (traffic.stream, traffic.next);
+        let given = Operands { stream, next, ..given(inputs, outputs, params) };
         // SAFETY: the caller's promise.
         unsafe { self.run_box(shape, [start, size], given, traffic.far, false) }
     }
@@ -181,12 +189,13 @@ impl Kernel {
             index_start: offset(&row_major) as u64,
             stream: given.stream
                 || parallel && size.iter().product::<usize>() * 4 * outputs.len() > STREAM_BYTES,
+            next: given.next,
         };
         let (space, largest) = self.layout(size, &row_major, &operands);
         let mut grid = Grid::new(&space.lens, &largest[..space.rank()]);
         let plan = Plan::new(&self.code, &space, &grid.chunk, &operands, simd::level());
         grid.go_along(|axis| plan.gathers_once_along(axis));
-        let tile: usize = grid.chunk.iter().product();
+        let (tile, share) = (grid.chunk.iter().product::<usize>(), operands.next[1].div_ceil(grid.count()));
         let per_task = (TASK_WORK / (tile * self.code.weight)).max(grid.count() / MOST_TASKS).max(1);
         let task = |task: usize| {
             let mut worker = Worker::new(&plan);
@@ -198,6 +207,7 @@ impl Kernel {
                     grid.advance(&space.lens, &mut next);
                     worker.announce(&next.0, &next.1);
                 }
+                worker.fetch(operands.next[0] + number * share, share);
                 // SAFETY: the box lies in the region, which the caller promises may be read and written.
                 unsafe { worker.eval(&here.0, &here.1) };
                 grid.advance(&space.lens, &mut here);

@@ -3,7 +3,7 @@
 //! The operands are m, b, g, c, v, d, e, p, s, t, f, where all but m, g, v and p are numbers. The last is the result, the
 //! others come besides.
 
-use super::loops::{CHUNK, Call, LANES};
+use super::loops::{Call, LANES};
 
 /// The numbers among the operands.
 const NUMBERS: [usize; 7] = [1, 3, 5, 6, 8, 9, 10];
@@ -40,9 +40,7 @@ pub(super) unsafe fn run(call: &mut Call) {
     let numbers = NUMBERS.map(|k| unsafe { *args[k] });
     let whole = call.n / LANES * LANES;
     for at in (0..whole).step_by(LANES) {
-        if at % CHUNK == 0 {
-            call.ahead.fetch();
-        }
+        call.ahead.fetch_block();
         // SAFETY: operands and results have LANES elements from here on; the results of a block are written after
         // its operands were read.
         unsafe {

@@ -2,272 +2,13 @@
 
 use std::cell::RefCell;
 
-use super::Operands;
-use super::compile::{Code, Op, SLOT_BYTES, Source, ValueId};
+use super::ahead::{Ahead, LINE};
+use super::compile::{SLOT_BYTES, Source};
 use super::copy::{self, Strided};
-use super::loops::{Ahead, CHUNK, Call, LANES, LINE, Loop, MORE, MOST_ARGS};
+use super::loops::{Call, LANES, MORE, MOST_ARGS};
 use super::numbers::{param_bits, write_index};
-use super::pairs::pair_loop;
-use super::space::Space;
-use super::table;
-use crate::program::Random;
-use crate::simd::Level;
-use crate::{DType, MAX_RANK, RawView, random};
-
-/// How a tile gets at an operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// One element for the whole box, spread over a block in a slot.
-    Scalar,
-    /// Contiguous in the box: in place.
-    Direct,
-    /// Copied to or from a slot. An input that a tile overwrites must be copied again each time.
-    Copied { cache: bool },
-    /// An output, contiguous in the box, that goes to memory past the caches.
-    Streamed,
-}
-
-/// An input or output operand of a run.
-struct Operand {
-    view: RawView,
-    value: ValueId,
-    size: usize,
-    mode: Mode,
-    /// Whether the elements of a box lie together, which makes it worth fetching ahead.
-    together: bool,
-}
-
-/// A loop with its operands.
-struct BoundLoop {
-    run: Loop,
-    dst: ValueId,
-    more: Option<[ValueId; MORE]>,
-    /// The [`ValueId`]s of the operands.
-    args: [u32; MOST_ARGS],
-    arity: usize,
-    /// What a block adds to the address of each operand.
-    steps: [usize; MOST_ARGS],
-    /// Whether all operands are scalars: then the loop runs over one block.
-    all: bool,
-}
-
-/// A step with everything decided that does not change from tile to tile.
-enum Bound {
-    Loop(BoundLoop),
-    /// Row-major indices.
-    Index {
-        dst: ValueId,
-        dtype: DType,
-    },
-    /// Random numbers.
-    Random {
-        dst: ValueId,
-        dtype: DType,
-        kind: Random,
-        seed: u64,
-        draw: u64,
-    },
-    /// A value copied to the output operand with this number.
-    Store {
-        output: usize,
-    },
-}
-
-/// A program bound to operands, and to boxes of a certain form.
-pub(crate) struct Plan<'a> {
-    code: &'a Code,
-    space: &'a Space,
-    level: Level,
-    inputs: Vec<Operand>,
-    outputs: Vec<Operand>,
-    /// Steps that depend on parameters only, and all others.
-    constant: Vec<BoundLoop>,
-    steps: Vec<Bound>,
-    /// How many of the steps are loops over all elements.
-    loops: usize,
-    /// Whether each value is one element for the whole box.
-    scalar: Vec<bool>,
-    /// Whether the loop that computes a value may itself send it past the caches.
-    streams: Vec<bool>,
-    /// The axes along which boxes have more than one element.
-    axes: Vec<usize>,
-    /// Strides of the row-major index, and its value at the origin.
-    index: ([isize; MAX_RANK], u64),
-    params: &'a [u64],
-}
-
-impl<'a> Plan<'a> {
-    /// Binds `code` to operands, for boxes of at most `chunk` elements along each axis of `space`. A box smaller than
-    /// that along one axis has length 1 along the axes outside.
-    pub(crate) fn new(
-        code: &'a Code,
-        space: &'a Space,
-        chunk: &[usize; MAX_RANK],
-        operands: &Operands<'a>,
-        level: Level,
-    ) -> Plan<'a> {
-        let mut plan = Plan {
-            code,
-            space,
-            level,
-            inputs: Vec::with_capacity(operands.inputs.len()),
-            outputs: Vec::with_capacity(operands.outputs.len()),
-            constant: Vec::new(),
-            steps: Vec::with_capacity(code.steps.len()),
-            loops: 0,
-            scalar: vec![false; code.values.len()],
-            streams: vec![false; code.values.len()],
-            axes: (0..space.rank()).filter(|&axis| chunk[axis] > 1).collect(),
-            index: (space.strides[space.strides.len() - 1], operands.index_start),
-            params: operands.params,
-        };
-        plan.bind_operands(chunk, operands);
-        plan.bind_steps();
-        plan
-    }
-
-    fn bind_operands(&mut self, chunk: &[usize; MAX_RANK], operands: &Operands) {
-        let code = self.code;
-        let operand = |plan: &Plan, at: usize, ptr: *mut u8, value: ValueId| {
-            let strides = plan.space.strides[at];
-            let size = code.values[value].dtype.size();
-            let mode = plan.mode(&strides, chunk);
-            Operand { view: RawView { ptr, strides }, value, size, mode, together: mode == Mode::Direct }
-        };
-        for (k, view) in operands.outputs.iter().enumerate() {
-            let mut output = operand(self, operands.inputs.len() + k, view.ptr, code.outputs[k]);
-            let computed = matches!(code.values[output.value].source, Source::Step(_));
-            let twice = self.outputs.iter().any(|other| other.value == output.value);
-            if output.mode == Mode::Scalar {
-                output.mode = Mode::Direct;
-            }
-            if !computed || twice {
-                output.mode = Mode::Copied { cache: false };
-            }
-            // What is written over an input is in the cache already.
-            let in_place = operands.inputs.iter().any(|input| input.ptr == output.view.ptr);
-            if operands.stream && output.mode == Mode::Direct && !in_place {
-                output.mode = Mode::Streamed;
-            }
-            self.outputs.push(output);
-        }
-        for (value, info) in code.values.iter().enumerate() {
-            match info.source {
-                Source::Input(k) => {
-                    let mut input = operand(self, k, operands.inputs[k].ptr, value);
-                    let overwritten = self.outputs.iter().any(|out| {
-                        let before = match code.values[out.value].source {
-                            // A loop reads a block before it writes it.
-                            Source::Step(_) if out.size != input.size => false,
-                            Source::Step(step) => info.last_use <= step,
-                            _ => false,
-                        };
-                        out.view.ptr == input.view.ptr && !before
-                    });
-                    if overwritten {
-                        input.mode = Mode::Copied { cache: false };
-                    }
-                    self.scalar[value] = input.mode == Mode::Scalar;
-                    self.inputs.push(input);
-                }
-                Source::Param(_) => self.scalar[value] = true,
-                Source::Step(_) => {}
-            }
-        }
-    }
-
-    /// How a box with these chunks sees an operand.
-    fn mode(&self, strides: &[isize; MAX_RANK], chunk: &[usize; MAX_RANK]) -> Mode {
-        if self.axes.iter().all(|&axis| strides[axis] == 0) {
-            return Mode::Scalar;
-        }
-        let (mut expected, mut whole) = (1, true);
-        for &axis in self.axes.iter().rev() {
-            if !whole || strides[axis] != expected {
-                return Mode::Copied { cache: true };
-            }
-            expected *= chunk[axis] as isize;
-            whole = chunk[axis] == self.space.lens[axis];
-        }
-        Mode::Direct
-    }
-
-    /// Whether a box has to be copied into a tile for an input, and boxes along `axis` have the same there.
-    pub(crate) fn gathers_once_along(&self, axis: usize) -> bool {
-        let mut copied =
-            self.inputs.iter().filter(|input| input.mode == Mode::Copied { cache: true }).peekable();
-        copied.peek().is_some() && copied.all(|input| input.view.strides[axis] == 0)
-    }
-
-    fn bind_steps(&mut self) {
-        let mut constant: Vec<bool> =
-            self.code.values.iter().map(|v| matches!(v.source, Source::Param(_))).collect();
-        for step in &self.code.steps {
-            let args = &step.args[..step.arity];
-            let scalar =
-                std::array::from_fn::<bool, MOST_ARGS, _>(|i| i < args.len() && self.scalar[args[i]]);
-            let all = !args.is_empty() && args.iter().all(|&arg| self.scalar[arg]);
-            let dtype = self.code.values[step.dst].dtype;
-            let run = match step.op {
-                Op::Unary(op) => table::unary(op, step.operand, self.level),
-                Op::Binary(op) => table::binary(op, step.operand, self.level),
-                Op::Pair(pair) => pair_loop(pair, self.level),
-                Op::Select => table::select(step.operand, self.level),
-                Op::Cast => table::cast(step.operand, dtype, self.level),
-                Op::Index => {
-                    self.steps.push(Bound::Index { dst: step.dst, dtype });
-                    self.push_stores(step.dst);
-                    continue;
-                }
-                Op::Random { kind, seed, draw } => {
-                    let (seed, draw) = (self.params[seed], self.params[draw]);
-                    self.steps.push(Bound::Random { dst: step.dst, dtype, kind, seed, draw });
-                    self.push_stores(step.dst);
-                    continue;
-                }
-            };
-            let fixed = !args.is_empty() && args.iter().all(|&arg| constant[arg]);
-            for result in step.results() {
-                (self.scalar[result], constant[result]) = (all, fixed);
-            }
-            let (dst, more, arity) = (step.dst, step.more, step.arity);
-            let args = step.args.map(|value| value as u32);
-            let steps = run.steps(&scalar[..arity]);
-            let bound = BoundLoop { run, dst, more, args, arity, steps, all };
-            self.streams[dst] = !all && self.goes_out(dst);
-            if fixed {
-                self.constant.push(bound)
-            } else {
-                self.loops += usize::from(!all);
-                self.steps.push(Bound::Loop(bound))
-            }
-            step.results().for_each(|result| self.push_stores(result));
-        }
-        for output in 0..self.outputs.len() {
-            if !matches!(self.code.values[self.outputs[output].value].source, Source::Step(_)) {
-                self.steps.push(Bound::Store { output });
-            }
-        }
-    }
-
-    /// Whether a value goes past the caches and no step reads it.
-    fn goes_out(&self, value: ValueId) -> bool {
-        self.outputs.iter().any(|out| out.value == value && out.mode == Mode::Streamed)
-            && !self.code.steps.iter().any(|step| step.args[..step.arity].contains(&value))
-    }
-
-    /// Right after a value is known, copies it to the outputs that it was not written to directly.
-    fn push_stores(&mut self, value: ValueId) {
-        for (output, operand) in self.outputs.iter_mut().enumerate().filter(|(_, o)| o.value == value) {
-            if self.scalar[value] {
-                operand.mode = Mode::Copied { cache: false };
-            }
-            if operand.mode != Mode::Direct {
-                self.steps.push(Bound::Store { output });
-            }
-        }
-    }
-}
+use super::plan::{Bound, BoundLoop, Mode, Operand, Plan};
+use crate::{MAX_RANK, random};
 
 /// One thread's registers for a plan.
 pub(crate) struct Worker<'a> {
@@ -295,7 +36,7 @@ thread_local! {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        if self.plan.outputs.iter().any(|output| output.mode == Mode::Streamed) {
+        if self.plan.goes_past() {
             copy::fence();
         }
         SPARE.set(std::mem::take(&mut self.scratch));
@@ -383,9 +124,9 @@ impl<'a> Worker<'a> {
             }
         }
         self.place_outputs(start, rank);
-        self.ahead.spread(plan.loops * n.div_ceil(CHUNK));
-        if plan.loops == 0 {
-            self.ahead.fetch();
+        match plan.loops {
+            0 => self.ahead.fetch_all(),
+            loops => self.ahead.spread(loops * n.div_ceil(LANES)),
         }
         for step in &plan.steps {
             // SAFETY: all operands stand at their places for this box.
@@ -398,6 +139,7 @@ impl<'a> Worker<'a> {
                 }
             }
         }
+        self.ahead.clear();
     }
 
     /// Whether the slot of input `k` holds the box at this address with these lengths.
@@ -430,20 +172,24 @@ impl<'a> Worker<'a> {
 
     /// Says that a box of about the lengths `size` at `start` comes after the next one evaluated, during which its
     /// inputs are fetched into the cache.
-    ///
-    /// The steps of a tile read one input after the other, and then none for a while. Memory gives a single stream
-    /// only a part of its bandwidth, and nothing to those who do not ask: the streams must be asked for side by side,
-    /// and all the time.
     pub(crate) fn announce(&mut self, start: &[usize; MAX_RANK], size: &[usize; MAX_RANK]) {
         let together = || self.plan.inputs.iter().filter(|input| input.together);
-        // One loop over many streams keeps memory busy by itself; to ask for more would only hold it up.
-        if self.plan.steps.len() == 1 && together().count() > 2 {
+        // One loop over many streams, and one past the caches, keeps memory busy by itself; to ask for more would only
+        // hold it up.
+        if self.plan.steps.len() == 1 && together().count() > 2 && self.plan.goes_past() {
             return;
         }
         let rank = self.plan.space.rank();
         let n: usize = self.plan.axes.iter().map(|&axis| size[axis]).product();
         for input in together() {
             self.ahead.push(address(input, start, rank), n * input.size);
+        }
+    }
+
+    /// Says that memory is to be fetched into the cache during the next box evaluated.
+    pub(crate) fn fetch(&mut self, address: usize, bytes: usize) {
+        if bytes > 0 {
+            self.ahead.push(std::ptr::without_provenance(address), bytes);
         }
     }
 

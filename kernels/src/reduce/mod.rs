@@ -12,8 +12,9 @@ mod planes;
 
 use std::ops::Range;
 
+use crate::pointwise::plan::Plan;
 use crate::pointwise::space::Grid;
-use crate::pointwise::tile::{Plan, Worker};
+use crate::pointwise::tile::Worker;
 use crate::pointwise::{Code, Operands, Slice, SliceMut, TASK_WORK, check_arity, is_far};
 use crate::program::Program;
 use crate::simd::{self, Level};
@@ -107,7 +108,7 @@ impl Kernel {
             kernel: self,
             folds: folds(self.reduction, dtype, level),
             size: dtype.size(),
-            operands: Operands { inputs, outputs: &[], params, index_start: 0, stream: false },
+            operands: Operands { inputs, outputs: &[], params, index_start: 0, stream: false, next: [0; 2] },
             level,
             far,
             out: Shared(out),

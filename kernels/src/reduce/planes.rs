@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::{BLOCK, LANES, Run, Shared};
+use crate::pointwise::plan::Plan;
 use crate::pointwise::space::{Grid, Space};
-use crate::pointwise::tile::{Plan, Worker};
+use crate::pointwise::tile::Worker;
 use crate::pointwise::{Code, LONG};
 use crate::{MAX_RANK, RawView};
 
