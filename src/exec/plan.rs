@@ -24,6 +24,8 @@ pub(crate) struct Plan {
 /// One kernel with its operands.
 pub(crate) struct Step {
     pub kernel: Kernel,
+    /// The kernels whose work it does, where it does that of several: those that a GPU runs as one.
+    pub parts: Vec<Kernel>,
     /// The node whose result this is, for messages.
     pub node: u32,
     /// All nodes that it computes, for pictures.
@@ -72,6 +74,8 @@ pub(crate) enum Kernel {
         /// The operands of products of the same shape and strides that are added, in this order.
         more: Vec<[Operand; 2]>,
         out: u32,
+        /// A slot for the sums of the rows of `a`, which a GPU makes on the way.
+        row_sums: Option<u32>,
         epilogue: Option<MapStep>,
     },
     Conv {
