@@ -7,12 +7,12 @@ use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Pending work deeper than this is evaluated by itself, so that `total = total + loss` in a loop stays bounded.
 pub(crate) const SOFT_CAP: u32 = 1024;
@@ -212,6 +212,40 @@ impl Drop for Node {
     }
 }
 
+/// How many spare nodes a thread keeps, at most.
+const MOST_SPARE: usize = 1024;
+
+thread_local! {
+    /// Nodes of which nobody has a handle any more, empty: the memory of the next ones. A step makes about as many nodes as
+    /// the one before let go, more than the free lists of an allocator hold.
+    static SPARE: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `node` in the memory of a spare one, if there is one.
+fn in_spare(node: Node) -> Arc<Node> {
+    let mut spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+    match spare.as_mut().and_then(Arc::get_mut) {
+        // What was there is empty: there is nothing to drop.
+        Some(place) => std::mem::forget(std::mem::replace(place, node)),
+        None => return Arc::new(node),
+    }
+    spare.expect("it was filled")
+}
+
+/// Lets go of a handle. If it was the last one, the memory of the node is kept for another.
+pub(crate) fn recycle(mut handle: Arc<Node>) {
+    let Some(node) = Arc::get_mut(&mut handle) else { return };
+    let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+    (state.value, node.device, node.op) = (None, None, Op::Leaf);
+    std::mem::take(&mut state.inputs).let_go();
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MOST_SPARE {
+            spare.push(handle);
+        }
+    });
+}
+
 thread_local! {
     /// The line that nodes belong to while a derivative is written.
     static SITE: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
@@ -294,7 +328,7 @@ impl Tensor {
             _ => history && dtype.is_float(),
         };
         let depth = if matches!(op, Op::Leaf) { 0 } else { depth + 1 };
-        let tensor = Tensor::from_node(Node {
+        let tensor = Tensor::from_shared(in_spare(Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             op,
             shape,
@@ -306,7 +340,7 @@ impl Tensor {
             depth: AtomicU32::new(depth),
             uses: AtomicUsize::new(0),
             state: Mutex::new(State { inputs, value: None, released: false }),
-        });
+        }));
         if eager() && !matches!(tensor.node().op, Op::Leaf) {
             if let Err(e) = exec::eval_roots(std::slice::from_ref(&tensor)) {
                 fail(BuildError::new(tensor.node().op.name(), format!("{e} (GRADUS_EAGER=1)")));
@@ -390,51 +424,63 @@ impl Hasher for IdHasher {
 /// A map keyed by node id.
 pub(crate) type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 
-/// As [`IdMap`], for a walk down from a node: what was made shortly before that one, which is nearly all of a step, stands
-/// in a list by age and needs no hashing.
-pub(crate) struct AgeMap<T> {
+/// The place that each of some nodes has in a list, by id. For a walk down from a node: what was made shortly before that
+/// one, which is nearly all of a step, stands in a table by age and needs no hashing.
+pub(crate) struct Places {
     newest: u64,
-    near: Vec<Option<T>>,
-    far: IdMap<T>,
+    /// By age, [`Places::NONE`] where there is none.
+    near: Vec<u32>,
+    far: IdMap<u32>,
 }
 
-impl<T> AgeMap<T> {
-    /// Ages below this stand in the list.
+impl Places {
+    const NONE: u32 = u32::MAX;
+    /// Ages below this stand in the table.
     const NEAR: u64 = 4096;
-    /// The shortest list: that of one operation, which is to cost little, and from which few doublings lead to a step.
+    /// The shortest table: that of one operation, which is to cost little, and from which few doublings lead to a step.
     const FIRST: usize = 16;
 
-    /// No entries; `newest` is the id that the walk starts at.
-    pub fn new(newest: u64) -> AgeMap<T> {
-        AgeMap { newest, near: Vec::new(), far: IdMap::default() }
+    /// No places; `newest` is the id that the walk starts at.
+    pub fn new(newest: u64) -> Places {
+        Places { newest, near: Vec::new(), far: IdMap::default() }
     }
 
-    /// The place in the list; none for what is older, or newer than the walk's start.
+    /// Where a node stands in the table; nowhere if it is older, or newer than the walk's start.
     fn near(&self, id: u64) -> Option<usize> {
         self.newest.checked_sub(id).filter(|&age| age < Self::NEAR).map(|age| age as usize)
     }
 
-    /// Puts `value` in; gives what stood there before.
-    pub fn insert(&mut self, id: u64, value: T) -> Option<T> {
-        let Some(age) = self.near(id) else { return self.far.insert(id, value) };
+    /// Gives a node its place; whether it had none before.
+    pub fn insert(&mut self, id: u64, place: usize) -> bool {
+        let place = place as u32;
+        let Some(age) = self.near(id) else { return self.far.insert(id, place).is_none() };
         if age >= self.near.len() {
-            self.near.resize_with((age + 1).next_power_of_two().max(Self::FIRST), || None);
+            self.near.resize((age + 1).next_power_of_two().max(Self::FIRST), Self::NONE);
         }
-        self.near[age].replace(value)
+        std::mem::replace(&mut self.near[age], place) == Self::NONE
     }
 
-    pub fn get(&self, id: u64) -> Option<&T> {
-        match self.near(id) {
-            Some(age) => self.near.get(age)?.as_ref(),
-            None => self.far.get(&id),
-        }
+    /// The place of a node, if it has one.
+    pub fn get(&self, id: u64) -> Option<usize> {
+        let place = match self.near(id) {
+            Some(age) => *self.near.get(age)?,
+            None => *self.far.get(&id)?,
+        };
+        (place != Self::NONE).then_some(place as usize)
     }
 
-    /// All that was put in, by increasing id.
-    pub fn oldest_first(&mut self) -> impl Iterator<Item = &mut T> {
+    /// Numbers the `count` nodes anew, the oldest first; gives the places that they had, in this order.
+    pub fn renumber(&mut self, count: usize) -> Vec<u32> {
+        let mut order = Vec::with_capacity(count);
+        let mut renumber = |place: &mut u32| {
+            let new = order.len() as u32;
+            order.push(std::mem::replace(place, new));
+        };
         let mut far: Vec<_> = self.far.iter_mut().collect();
         far.sort_unstable_by_key(|(id, _)| **id);
-        far.into_iter().map(|(_, value)| value).chain(self.near.iter_mut().rev().flatten())
+        far.into_iter().for_each(|(_, place)| renumber(place));
+        self.near.iter_mut().rev().filter(|place| **place != Self::NONE).for_each(renumber);
+        order
     }
 }
 
@@ -444,13 +490,21 @@ pub(crate) const ROOM: usize = 16;
 /// The nodes reachable from `roots`, oldest first. `enter` says whether to go on below a node.
 pub(crate) fn reachable<'a>(
     roots: impl IntoIterator<Item = &'a Tensor>,
-    mut enter: impl FnMut(&Tensor) -> bool,
+    enter: impl FnMut(&Tensor) -> bool,
 ) -> Vec<Tensor> {
+    reachable_with_places(roots, enter).0
+}
+
+/// As [`reachable`], with the place of each node in the list.
+pub(crate) fn reachable_with_places<'a>(
+    roots: impl IntoIterator<Item = &'a Tensor>,
+    mut enter: impl FnMut(&Tensor) -> bool,
+) -> (Vec<Tensor>, Places) {
     let roots: Vec<&Tensor> = roots.into_iter().collect();
-    let mut seen = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
+    let mut places = Places::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
     let mut stack: Vec<Tensor> = Vec::with_capacity(ROOM);
     let mut meet = |x: &Tensor, stack: &mut Vec<Tensor>| {
-        if seen.insert(x.id(), 0).is_none() {
+        if places.insert(x.id(), 0) {
             stack.push(x.clone());
         }
     };
@@ -460,16 +514,11 @@ pub(crate) fn reachable<'a>(
         if enter(&tensor) {
             tensor.node().with_inputs(|inputs| inputs.iter().for_each(|x| meet(x, &mut stack)));
         }
-        found.push(tensor);
+        found.push(Some(tensor));
     }
-    for (i, x) in found.iter().enumerate() {
-        seen.insert(x.id(), i);
+    for (i, x) in found.iter().flatten().enumerate() {
+        places.insert(x.id(), i);
     }
-    in_order(found, seen.oldest_first().map(|at| *at))
-}
-
-/// `list` in the order of its places that `order` gives, each once.
-pub(crate) fn in_order<T>(list: Vec<T>, order: impl Iterator<Item = usize>) -> Vec<T> {
-    let mut list: Vec<Option<T>> = list.into_iter().map(Some).collect();
-    order.map(|at| list[at].take().expect("each once")).collect()
+    let order = places.renumber(found.len());
+    (order.into_iter().map(|at| found[at as usize].take().expect("each once")).collect(), places)
 }

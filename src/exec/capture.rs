@@ -4,7 +4,7 @@
 use super::Value;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{AgeMap, IdMap, ROOM, in_order};
+use crate::graph::{IdMap, Places, ROOM};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -38,8 +38,8 @@ pub(crate) enum Positions {
 }
 
 impl Positions {
-    fn of(inputs: &[u64], position: &AgeMap<usize>) -> Positions {
-        let at = |id: &u64| *position.get(*id).expect("the walk has been at every input") as u32;
+    fn of(inputs: &[u64], position: &Places) -> Positions {
+        let at = |id: &u64| position.get(*id).expect("the walk has been at every input") as u32;
         if inputs.len() > 3 {
             return Positions::Many(inputs.iter().map(at).collect());
         }
@@ -105,6 +105,7 @@ impl Capture {
         if pending.is_empty() {
             return Ok(None);
         }
+        crate::ops::forget_numbers();
         let mut walk = Walk::new(&pending);
         let device = settle(&pending, &mut walk.found)?;
         let count = walk.found.len();
@@ -124,14 +125,15 @@ impl Capture {
         let mut given: IdMap<usize> = IdMap::default();
         spent.iter().for_each(|x| *given.entry(x.id()).or_default() += 1);
         let mut params: IdMap<u32> = IdMap::default();
-        for found in walk.found {
+        for at in walk.order {
+            let found = walk.found[at as usize].take().expect("each once");
             let inputs = Positions::of(&walk.inputs[found.inputs], &walk.position);
             capture.append(found.tensor, inputs, found.value, &given, &mut params);
         }
         capture.key_at.push(capture.key.len());
         for root in pending {
             let at = walk.position.get(root.id()).expect("the walk began there");
-            capture.wanted[*at] = 3;
+            capture.wanted[at] = 3;
         }
         capture.want_held(keep);
         for word in capture.wanted.chunks(32) {
@@ -224,7 +226,7 @@ impl Capture {
             return;
         }
         let (code, attributes) = match &x.node().op {
-            Op::Full(bits) => {
+            Op::Full(bits) | Op::Number(bits) => {
                 self.param_of[i][0] = self.param(*bits, params);
                 (1, Attributes::One(u64::from(self.param_of[i][0])))
             }
@@ -263,7 +265,9 @@ impl Capture {
 impl Drop for Capture {
     /// The newest first: by then nobody uses a node, and one after the other is freed by itself.
     fn drop(&mut self) {
-        while self.nodes.pop().is_some() {}
+        while let Some(captured) = self.nodes.pop() {
+            captured.tensor.recycle();
+        }
     }
 }
 
@@ -278,7 +282,7 @@ fn attributes(op: &Op, rank: usize) -> (u64, Attributes) {
     use Attributes::{Many, None, One};
     match op {
         Op::Leaf => (0, None),
-        Op::Full(_) | Op::Random { .. } => unreachable!("their numbers are parameters"),
+        Op::Full(_) | Op::Number(_) | Op::Random { .. } => unreachable!("their numbers are parameters"),
         Op::Index => (3, None),
         Op::Unary(u) => (4, One(*u as u64)),
         Op::Binary(b) => (5, One(*b as u64)),
@@ -331,20 +335,24 @@ struct Found {
 
 /// The nodes below some roots down to those with a value.
 struct Walk {
-    /// Oldest first.
-    found: Vec<Found>,
-    /// Where each node stands in `found`.
-    position: AgeMap<usize>,
+    /// As they were met.
+    found: Vec<Option<Found>>,
+    /// Where the nodes stand in `found`, the oldest first.
+    order: Vec<u32>,
+    /// Where each node stands in `order`.
+    position: Places,
     inputs: Vec<u64>,
 }
 
 /// Finds where a graph is computed, and brings there what lies elsewhere: values of nodes that belong to no device.
-fn settle(roots: &[&Tensor], all: &mut [Found]) -> Result<Device> {
+fn settle(roots: &[&Tensor], all: &mut [Option<Found>]) -> Result<Device> {
     let owner = roots.iter().find_map(|x| x.node().device.clone());
-    let away =
-        || all.iter().filter_map(|found| found.value.as_ref()).map(Value::device).find(|d| !d.is_cpu());
+    let away = || {
+        let values = all.iter().flatten().filter_map(|found| found.value.as_ref());
+        values.map(Value::device).find(|device| !device.is_cpu())
+    };
     let device = owner.or_else(away).or_else(Device::scoped).unwrap_or(Device::cpu());
-    for Found { tensor, value, .. } in all {
+    for Found { tensor, value, .. } in all.iter_mut().flatten() {
         match value {
             Some(value) if !value.lies_on(&device) => {
                 *value = value.on(&device, tensor.shape(), tensor.dtype())?;
@@ -369,12 +377,12 @@ fn settle(roots: &[&Tensor], all: &mut [Found]) -> Result<Device> {
 
 impl Walk {
     fn new(roots: &[&Tensor]) -> Walk {
-        let mut position = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
-        let mut found: Vec<Found> = Vec::with_capacity(ROOM);
+        let mut position = Places::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
+        let mut found: Vec<Option<Found>> = Vec::with_capacity(ROOM);
         let mut ids: Vec<u64> = Vec::with_capacity(2 * ROOM);
         let mut stack: Vec<Tensor> = Vec::with_capacity(ROOM);
         let mut meet = |x: &Tensor, stack: &mut Vec<Tensor>| {
-            if position.insert(x.id(), 0).is_none() {
+            if position.insert(x.id(), 0) {
                 stack.push(x.clone());
             }
         };
@@ -387,15 +395,12 @@ impl Walk {
                     meet(x, &mut stack);
                 }
             });
-            found.push(Found { tensor, value, inputs: first..ids.len() });
+            found.push(Some(Found { tensor, value, inputs: first..ids.len() }));
         }
-        for (i, found) in found.iter().enumerate() {
+        for (i, found) in found.iter().flatten().enumerate() {
             position.insert(found.tensor.id(), i);
         }
-        let mut order = Vec::with_capacity(found.len());
-        for (new, at) in position.oldest_first().enumerate() {
-            order.push(std::mem::replace(at, new));
-        }
-        Walk { found: in_order(found, order.into_iter()), position, inputs: ids }
+        let order = position.renumber(found.len());
+        Walk { found, order, position, inputs: ids }
     }
 }

@@ -172,7 +172,7 @@ pub(super) struct Ir<'a> {
 fn class_of(op: &Op) -> Class {
     match op {
         Op::Leaf => Class::Leaf,
-        Op::Full(_) => Class::Full,
+        Op::Full(_) | Op::Number(_) => Class::Full,
         Op::Index | Op::Random { .. } | Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast => Class::Map,
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice(_) | Op::Window(_) => Class::View,
         Op::StopGrad | Op::Checkpoint | Op::After => Class::View,
@@ -308,7 +308,12 @@ impl<'a> Ir<'a> {
     pub fn edges(&self, i: u32) -> impl Iterator<Item = (u32, bool)> {
         let shape = self.capture.shape(i);
         self.reads(i).into_iter().map(move |x| {
-            let direct = self.class[x as usize] != Class::View && self.capture.shape(x) == shape;
+            let direct = match self.class[x as usize] {
+                Class::View => false,
+                // A number has no shape to speak of.
+                Class::Full => true,
+                _ => self.capture.shape(x) == shape,
+            };
             (self.source[x as usize].0, direct)
         })
     }

@@ -208,7 +208,7 @@ impl Scheduler<'_, '_> {
                 }
             }
             let instr = match ir.capture.op(i) {
-                Op::Full(_) => Instr::Param(ir.capture.param_of[i as usize][0]),
+                Op::Full(_) | Op::Number(_) => Instr::Param(ir.capture.param_of[i as usize][0]),
                 Op::Index => Instr::Index,
                 Op::Random { kind, .. } => {
                     let [seed, draw] = ir.capture.param_of[i as usize];
