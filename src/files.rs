@@ -60,8 +60,7 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     }
     file.sync_all().map_err(|e| fail("bring it to the disk", e))?;
     drop(file);
-    fs::rename(&temporary.0, &target).map_err(|e| fail("rename the temporary file over it", e))?;
-    std::mem::forget(temporary);
+    temporary.rename(&target).map_err(|e| fail("rename the temporary file over it", e))?;
     sync_folder(&folder).map_err(|e| {
         fail("bring its folder to the disk (the new file is in place, but may not survive a power loss)", e)
     })
@@ -76,12 +75,24 @@ fn resolve(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Removes the temporary file when dropped: on an error, and when the caller's writer panics.
-struct Temporary(PathBuf);
+/// A temporary file, removed when dropped, on an error and when the caller's writer panics, until it has its final name.
+struct Temporary(Option<PathBuf>);
+
+impl Temporary {
+    fn rename(mut self, target: &Path) -> io::Result<()> {
+        if let Some(path) = &self.0 {
+            fs::rename(path, target)?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -92,7 +103,7 @@ fn create_temporary(folder: &Path, name: &str) -> io::Result<(File, Temporary)> 
         let n = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!(".{name}.{}-{n}.tmp", std::process::id()));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((file, Temporary(path))),
+            Ok(file) => return Ok((file, Temporary(Some(path)))),
             // Left by a killed process that had the same number: the counter moves on.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),

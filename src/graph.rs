@@ -424,101 +424,124 @@ impl Hasher for IdHasher {
 /// A map keyed by node id.
 pub(crate) type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 
-/// The place that each of some nodes has in a list, by id. For a walk down from a node: what was made shortly before that
-/// one, which is nearly all of a step, stands in a table by age and needs no hashing.
-pub(crate) struct Places {
+/// As [`IdMap`], for a walk down from a node. One operation and its inputs stand in a short list, which takes no memory;
+/// what was made shortly before the start of the walk, which is nearly all of a step, stands in a list by age and needs
+/// no hashing.
+pub(crate) struct AgeMap<T> {
     newest: u64,
-    /// By age, [`Places::NONE`] where there is none.
-    near: Vec<u32>,
-    far: IdMap<u32>,
+    few: [(u64, T); FEW],
+    count: usize,
+    near: Vec<Option<T>>,
+    far: IdMap<T>,
 }
 
-impl Places {
-    const NONE: u32 = u32::MAX;
-    /// Ages below this stand in the table.
-    const NEAR: u64 = 4096;
-    /// The shortest table: that of one operation, which is to cost little, and from which few doublings lead to a step.
-    const FIRST: usize = 16;
+/// Entries that an [`AgeMap`] has in its short list.
+const FEW: usize = 8;
 
-    /// No places; `newest` is the id that the walk starts at.
-    pub fn new(newest: u64) -> Places {
-        Places { newest, near: Vec::new(), far: IdMap::default() }
+impl<T: Copy + Default> AgeMap<T> {
+    /// Ages below this stand in the list by age.
+    const NEAR: u64 = 4096;
+    /// The shortest list by age, from which few doublings lead to a step.
+    const FIRST: usize = 64;
+
+    /// No entries; `newest` is the id that the walk starts at.
+    pub fn new(newest: u64) -> AgeMap<T> {
+        let few = [(0, T::default()); FEW];
+        AgeMap { newest, few, count: 0, near: Vec::new(), far: IdMap::default() }
     }
 
-    /// Where a node stands in the table; nowhere if it is older, or newer than the walk's start.
+    /// The place in the list by age; none for what is older, or newer than the walk's start.
     fn near(&self, id: u64) -> Option<usize> {
         self.newest.checked_sub(id).filter(|&age| age < Self::NEAR).map(|age| age as usize)
     }
 
-    /// Gives a node its place; whether it had none before.
-    pub fn insert(&mut self, id: u64, place: usize) -> bool {
-        let place = place as u32;
-        let Some(age) = self.near(id) else { return self.far.insert(id, place).is_none() };
-        if age >= self.near.len() {
-            self.near.resize((age + 1).next_power_of_two().max(Self::FIRST), Self::NONE);
+    /// The entries while they are few; `None` once there were more.
+    fn few(&self) -> Option<&[(u64, T)]> {
+        self.few.get(..self.count)
+    }
+
+    /// Puts `value` in, for an id that is not there.
+    pub fn insert(&mut self, id: u64, value: T) {
+        match self.few.get_mut(self.count) {
+            Some(free) => *free = (id, value),
+            None => {
+                if self.count == FEW {
+                    self.few.into_iter().for_each(|(id, value)| self.list(id, value));
+                }
+                self.list(id, value);
+            }
         }
-        std::mem::replace(&mut self.near[age], place) == Self::NONE
+        self.count += 1;
     }
 
-    /// The place of a node, if it has one.
-    pub fn get(&self, id: u64) -> Option<usize> {
-        let place = match self.near(id) {
-            Some(age) => *self.near.get(age)?,
-            None => *self.far.get(&id)?,
-        };
-        (place != Self::NONE).then_some(place as usize)
+    fn list(&mut self, id: u64, value: T) {
+        match self.near(id) {
+            Some(age) => {
+                if age >= self.near.len() {
+                    self.near.resize_with((age + 1).next_power_of_two().max(Self::FIRST), || None);
+                }
+                self.near[age] = Some(value);
+            }
+            None => drop(self.far.insert(id, value)),
+        }
     }
 
-    /// Numbers the `count` nodes anew, the oldest first; gives the places that they had, in this order.
-    pub fn renumber(&mut self, count: usize) -> Vec<u32> {
-        let mut order = Vec::with_capacity(count);
-        let mut renumber = |place: &mut u32| {
-            let new = order.len() as u32;
-            order.push(std::mem::replace(place, new));
-        };
-        let mut far: Vec<_> = self.far.iter_mut().collect();
+    pub fn get(&self, id: u64) -> Option<T> {
+        match (self.few(), self.near(id)) {
+            (Some(few), _) => few.iter().find(|entry| entry.0 == id).map(|entry| entry.1),
+            (None, Some(age)) => *self.near.get(age)?,
+            (None, None) => self.far.get(&id).copied(),
+        }
+    }
+
+    /// All that was put in, by increasing id.
+    pub fn oldest_first(&self) -> Vec<T> {
+        let mut order = Vec::with_capacity(self.count);
+        if let Some(few) = self.few() {
+            let mut few = few.to_vec();
+            few.sort_unstable_by_key(|(id, _)| *id);
+            order.extend(few.into_iter().map(|(_, value)| value));
+            return order;
+        }
+        let mut far: Vec<_> = self.far.iter().collect();
         far.sort_unstable_by_key(|(id, _)| **id);
-        far.into_iter().for_each(|(_, place)| renumber(place));
-        self.near.iter_mut().rev().filter(|place| **place != Self::NONE).for_each(renumber);
+        order.extend(far.into_iter().map(|(_, value)| *value));
+        order.extend(self.near.iter().rev().flatten());
         order
     }
 }
 
 /// Nodes that a walk has room for from the start: few, since one operation evaluated by itself should cost little.
-pub(crate) const ROOM: usize = 16;
+pub(crate) const ROOM: usize = FEW;
 
 /// The nodes reachable from `roots`, oldest first. `enter` says whether to go on below a node.
 pub(crate) fn reachable<'a>(
     roots: impl IntoIterator<Item = &'a Tensor>,
-    enter: impl FnMut(&Tensor) -> bool,
-) -> Vec<Tensor> {
-    reachable_with_places(roots, enter).0
-}
-
-/// As [`reachable`], with the place of each node in the list.
-pub(crate) fn reachable_with_places<'a>(
-    roots: impl IntoIterator<Item = &'a Tensor>,
     mut enter: impl FnMut(&Tensor) -> bool,
-) -> (Vec<Tensor>, Places) {
+) -> Vec<Tensor> {
     let roots: Vec<&Tensor> = roots.into_iter().collect();
-    let mut places = Places::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
-    let mut stack: Vec<Tensor> = Vec::with_capacity(ROOM);
-    let mut meet = |x: &Tensor, stack: &mut Vec<Tensor>| {
-        if places.insert(x.id(), 0) {
-            stack.push(x.clone());
+    let mut seen = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
+    let mut found: Vec<Tensor> = Vec::with_capacity(ROOM);
+    let mut meet = |x: &Tensor, found: &mut Vec<Tensor>| {
+        if seen.get(x.id()).is_none() {
+            seen.insert(x.id(), found.len());
+            found.push(x.clone());
         }
     };
-    roots.into_iter().for_each(|x| meet(x, &mut stack));
-    let mut found = Vec::with_capacity(ROOM);
-    while let Some(tensor) = stack.pop() {
+    roots.into_iter().for_each(|x| meet(x, &mut found));
+    let mut next = 0;
+    while next < found.len() {
+        let tensor = found[next].clone();
         if enter(&tensor) {
-            tensor.node().with_inputs(|inputs| inputs.iter().for_each(|x| meet(x, &mut stack)));
+            tensor.node().with_inputs(|inputs| inputs.iter().for_each(|x| meet(x, &mut found)));
         }
-        found.push(Some(tensor));
+        next += 1;
     }
-    for (i, x) in found.iter().flatten().enumerate() {
-        places.insert(x.id(), i);
-    }
-    let order = places.renumber(found.len());
-    (order.into_iter().map(|at| found[at as usize].take().expect("each once")).collect(), places)
+    in_order(found, seen.oldest_first().into_iter())
+}
+
+/// `list` in the order of its places that `order` gives, each once.
+pub(crate) fn in_order<T>(list: Vec<T>, order: impl Iterator<Item = usize>) -> Vec<T> {
+    let mut list: Vec<Option<T>> = list.into_iter().map(Some).collect();
+    order.map(|at| list[at].take().expect("each once")).collect()
 }

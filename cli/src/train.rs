@@ -119,6 +119,29 @@ fn changes(old: &Config, new: &Config) -> Result<String> {
     Ok(changed.collect::<Vec<_>>().join(", "))
 }
 
+/// Goes through the pictures that a model learns from, in the way that the options say.
+fn for_training(train: Set, config: &Config, model: &dyn Model) -> Result<Loader> {
+    let options = LoaderOptions {
+        pixels: model.pixels(),
+        augment: config.run.augment.parse()?,
+        binarize: config.run.binarize == Binarize::Dynamic,
+        ..LoaderOptions::new(config.run.batch, config.run.seed)
+    };
+    Loader::new(train, options).with_context(|| format!("data {:?}", config.run.data))
+}
+
+/// Goes through the pictures that a model is judged by, in their order, until a signal comes.
+fn in_order(set: Set, config: &Config, model: &dyn Model, signals: &Signals) -> Result<Loader> {
+    let options = LoaderOptions {
+        batch: TEST_BATCH,
+        shuffle: false,
+        drop_last: false,
+        pixels: model.test_pixels(),
+        ..LoaderOptions::new(config.run.batch, config.run.seed)
+    };
+    Ok(Loader::new(Arc::new(UntilSignal { set, signals: signals.clone() }), options)?)
+}
+
 /// A run in progress.
 struct Session {
     config: Config,
@@ -168,24 +191,10 @@ impl Session {
         let (options, seed) = (&config.options, config.run.seed);
         let setting = Setting { options, image, classes, seed, train: Some(train.as_ref()) };
         let mut model = (registry::find(&config.model)?.build)(&setting)?;
-        let mut options = LoaderOptions::new(config.run.batch, config.run.seed);
-        let in_order = LoaderOptions {
-            batch: TEST_BATCH,
-            shuffle: false,
-            drop_last: false,
-            pixels: model.test_pixels(),
-            ..options.clone()
-        };
-        let judge = |set: Option<Set>| {
-            let set = set.map(|set| Arc::new(UntilSignal { set, signals: signals.clone() }));
-            set.map(|set| Loader::new(set, in_order.clone())).transpose()
-        };
+        let judge =
+            |set: Option<Set>| set.map(|set| in_order(set, &config, model.as_ref(), &signals)).transpose();
         let (valid, test) = (judge(valid)?, judge(test)?);
-        options.pixels = model.pixels();
-        options.augment = config.run.augment.parse()?;
-        options.binarize = config.run.binarize == Binarize::Dynamic;
-        let name = config.run.data.clone();
-        let mut loader = Loader::new(train, options).with_context(|| format!("data {name:?}"))?;
+        let mut loader = for_training(train, &config, model.as_ref())?;
         let memory = rehearse(model.as_mut(), config.run.batch, image, classes)?;
         // Only now, when nothing about the data or the options can be wrong any more.
         let dir = RunDir::take(path, existing)?;
@@ -195,6 +204,7 @@ impl Session {
         if let Some(saved) = checkpoints::newest(&dir)? {
             let from = saved.path.display().to_string();
             if saved.position.data != data {
+                let name = &config.run.data;
                 bail!("{from}: was trained on other data than {name:?} holds now");
             }
             let changed = changes(&saved.config, &config)?;

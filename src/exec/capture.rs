@@ -4,13 +4,13 @@
 use super::Value;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{IdMap, Places, ROOM};
+use crate::graph::{AgeMap, IdMap, ROOM, in_order};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 use std::collections::HashSet;
-use std::ops::{Deref, Range};
+use std::ops::{Deref, DerefMut, Range};
 
 /// Which values to keep, besides those asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,19 @@ pub(crate) struct Captured {
     /// Positions of the inputs in [`Capture::nodes`].
     pub inputs: Positions,
     pub role: Role,
+    /// Positions in [`Capture::params`] of the first and the second number that it has, if any.
+    pub params: [u32; 2],
+    /// Whether its value is to be kept: 3 asked for, 2 because it cannot be computed later, 1 if it is there anyway, 0
+    /// no.
+    pub wanted: u8,
+    /// How often it is an input of another.
+    pub uses: usize,
+    /// How many of the spent handles are its own: none but of leaves.
+    pub spent: usize,
+    /// Whether it is spent, or depends on one that is.
+    pub depends: bool,
+    /// Where the words that say what it computes stand in the key.
+    words: Range<usize>,
 }
 
 /// Positions of a node's inputs, few of them without an allocation.
@@ -38,13 +51,12 @@ pub(crate) enum Positions {
 }
 
 impl Positions {
-    fn of(inputs: &[u64], position: &Places) -> Positions {
-        let at = |id: &u64| position.get(*id).expect("the walk has been at every input") as u32;
+    fn of(inputs: &[Tensor], at: impl FnMut(&Tensor) -> u32) -> Positions {
         if inputs.len() > 3 {
             return Positions::Many(inputs.iter().map(at).collect());
         }
         let mut few = [0; 3];
-        few.iter_mut().zip(inputs).for_each(|(few, x)| *few = at(x));
+        few.iter_mut().zip(inputs.iter().map(at)).for_each(|(few, at)| *few = at);
         Positions::Few(inputs.len() as u8, few)
     }
 }
@@ -55,6 +67,15 @@ impl Deref for Positions {
     fn deref(&self) -> &[u32] {
         match self {
             Positions::Few(len, list) => &list[..usize::from(*len)],
+            Positions::Many(list) => list,
+        }
+    }
+}
+
+impl DerefMut for Positions {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        match self {
+            Positions::Few(len, list) => &mut list[..usize::from(*len)],
             Positions::Many(list) => list,
         }
     }
@@ -78,20 +99,7 @@ pub(crate) struct Capture {
     pub leaves: Vec<Value>,
     /// Distinct numbers of the graph: constants, seeds, draw numbers.
     pub params: Vec<u64>,
-    /// For each node that has some: its first parameter's position, and its second's.
-    pub param_of: Vec<[u32; 2]>,
-    /// Whether each node's value is to be kept: 3 asked for, 2 because it cannot be computed later, 1 if it is there
-    /// anyway, 0 no.
-    pub wanted: Vec<u8>,
-    /// How often each node is an input of another.
-    pub uses: Vec<usize>,
-    /// For each node, how many of the spent handles are its own: none but of leaves.
-    pub spent: Vec<usize>,
-    /// Whether each node is spent, or depends on one that is.
-    pub depends: Vec<bool>,
     pub key: Vec<u64>,
-    /// Where in `key` each node's words start; its inputs are the last of them.
-    key_at: Vec<usize>,
 }
 
 impl Capture {
@@ -101,77 +109,46 @@ impl Capture {
     /// # Errors
     /// What moving a value to that device can give, and types that it does not have.
     pub fn new(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
-        let pending: Vec<&Tensor> = roots.iter().filter(|r| !r.node().is_evaluated()).collect();
-        if pending.is_empty() {
+        crate::ops::forget_numbers();
+        let Walk { nodes, mut values, .. } = Walk::new(roots);
+        if nodes.is_empty() {
             return Ok(None);
         }
-        crate::ops::forget_numbers();
-        let mut walk = Walk::new(&pending);
-        let device = settle(&pending, &mut walk.found)?;
-        let count = walk.found.len();
+        let device = settle(&nodes, &mut values)?;
         let mut capture = Capture {
             device,
-            nodes: Vec::with_capacity(count),
-            leaves: Vec::new(),
+            leaves: values.into_iter().map(|(_, value)| value).collect(),
             params: Vec::new(),
-            param_of: vec![[0; 2]; count],
-            wanted: vec![0; count],
-            uses: vec![0; count],
-            spent: vec![0; count],
-            depends: vec![false; count],
-            key: Vec::with_capacity(count * 8),
-            key_at: Vec::with_capacity(count + 1),
+            key: Vec::with_capacity(nodes.len() * 8),
+            nodes,
         };
         let mut given: IdMap<usize> = IdMap::default();
         spent.iter().for_each(|x| *given.entry(x.id()).or_default() += 1);
         let mut params: IdMap<u32> = IdMap::default();
-        for at in walk.order {
-            let found = walk.found[at as usize].take().expect("each once");
-            let inputs = Positions::of(&walk.inputs[found.inputs], &walk.position);
-            capture.append(found.tensor, inputs, found.value, &given, &mut params);
-        }
-        capture.key_at.push(capture.key.len());
-        for root in pending {
-            let at = walk.position.get(root.id()).expect("the walk began there");
-            capture.wanted[at] = 3;
+        for i in 0..capture.nodes.len() {
+            capture.look_at(i, &given);
+            capture.encode(i, &mut params);
         }
         capture.want_held(keep);
-        for word in capture.wanted.chunks(32) {
-            let bits = word.iter().fold(0u64, |bits, &w| bits << 2 | u64::from(w));
-            capture.key.push(bits);
+        for nodes in capture.nodes.chunks(32) {
+            capture.key.push(nodes.iter().fold(0, |bits, node| bits << 2 | u64::from(node.wanted)));
         }
         capture.key.push(capture.device.number());
         Ok(Some(capture))
     }
 
-    /// Takes the next node in. `given` says how many of the spent handles are each leaf's.
-    fn append(
-        &mut self,
-        tensor: Tensor,
-        inputs: Positions,
-        value: Option<Value>,
-        given: &IdMap<usize>,
-        params: &mut IdMap<u32>,
-    ) {
-        let i = self.nodes.len();
-        if value.is_some() && !given.is_empty() {
-            self.spent[i] = given.get(&tensor.id()).copied().unwrap_or(0);
-            self.depends[i] = self.spent[i] > 0;
+    /// Sees who uses what in node `i`, the ones before it done. `given` says how many of the spent handles are each leaf's.
+    fn look_at(&mut self, i: usize, given: &IdMap<usize>) {
+        let (before, rest) = self.nodes.split_at_mut(i);
+        let node = &mut rest[0];
+        if matches!(node.role, Role::Leaf(_)) && !given.is_empty() {
+            node.spent = given.get(&node.tensor.id()).copied().unwrap_or(0);
+            node.depends = node.spent > 0;
         }
-        for &x in inputs.iter() {
-            self.uses[x as usize] += 1;
-            self.depends[i] |= self.depends[x as usize];
+        for &x in node.inputs.iter() {
+            before[x as usize].uses += 1;
+            node.depends |= before[x as usize].depends;
         }
-        let role = match value {
-            Some(value) => {
-                self.leaves.push(value);
-                Role::Leaf(self.leaves.len() as u32 - 1)
-            }
-            None => Role::Pending,
-        };
-        self.key_at.push(self.key.len());
-        self.encode(i, &tensor, &inputs, role, params);
-        self.nodes.push(Captured { tensor, inputs, role });
     }
 
     /// Marks what `keep` says is to be kept besides the roots.
@@ -180,11 +157,11 @@ impl Capture {
             return;
         }
         let inside = self.inside_checkpoints();
-        for (i, captured) in self.nodes.iter().enumerate() {
-            // Besides those of the user there is one handle in `nodes`, and one for each use in the graph.
-            let held = || captured.tensor.handles() > 1 + self.uses[i];
-            if self.wanted[i] == 0 && !inside[i] && (keep == Keep::All || held()) {
-                self.wanted[i] = if self.depends[i] { 2 } else { 1 };
+        for (node, inside) in self.nodes.iter_mut().zip(inside) {
+            // Besides those of the user there is one handle here, and one for each use in the graph.
+            let held = node.tensor.handles() > 1 + node.uses;
+            if node.wanted == 0 && !inside && (keep == Keep::All || held) {
+                node.wanted = if node.depends { 2 } else { 1 };
             }
         }
     }
@@ -210,47 +187,51 @@ impl Capture {
         inside
     }
 
-    fn param(&mut self, bits: u64, index: &mut IdMap<u32>) -> u32 {
-        *index.entry(bits).or_insert_with(|| {
-            self.params.push(bits);
-            self.params.len() as u32 - 1
-        })
-    }
-
-    fn encode(&mut self, i: usize, x: &Tensor, inputs: &[u32], role: Role, params: &mut IdMap<u32>) {
-        let dtype = x.dtype() as u64;
+    /// Adds to the key what node `i` is. `known` says where the numbers met before stand.
+    fn encode(&mut self, i: usize, known: &mut IdMap<u32>) {
+        let Capture { nodes, leaves, params, key, .. } = self;
+        let Captured { tensor: x, inputs, role, params: own, words, .. } = &mut nodes[i];
+        let (start, dtype) = (key.len(), x.dtype() as u64);
         if let Role::Leaf(leaf) = role {
-            let aligned = u64::from(self.leaves[leaf as usize].is_aligned());
-            self.key.push(255 | dtype << 8 | (x.rank() as u64) << 16 | aligned << 32);
-            self.key.extend(x.shape().iter().map(|&d| d as u64));
+            let aligned = u64::from(leaves[*leaf as usize].is_aligned());
+            key.push(255 | dtype << 8 | (x.rank() as u64) << 16 | aligned << 32);
+            key.extend(x.shape().iter().map(|&d| d as u64));
+            *words = start..key.len();
             return;
         }
+        let mut param = |bits: u64| {
+            *known.entry(bits).or_insert_with(|| {
+                params.push(bits);
+                params.len() as u32 - 1
+            })
+        };
         let (code, attributes) = match &x.node().op {
             Op::Full(bits) | Op::Number(bits) => {
-                self.param_of[i][0] = self.param(*bits, params);
-                (1, Attributes::One(u64::from(self.param_of[i][0])))
+                own[0] = param(*bits);
+                (1, Attributes::One(u64::from(own[0])))
             }
             Op::Random { kind, seed, draw } => {
-                self.param_of[i] = [self.param(*seed, params), self.param(*draw, params)];
-                let [seed, draw] = self.param_of[i].map(u64::from);
+                *own = [param(*seed), param(*draw)];
+                let [seed, draw] = own.map(u64::from);
                 (2, Attributes::One(*kind as u64 | seed << 8 | draw << 32))
             }
             op => attributes(op, x.rank()),
         };
         let head = code | dtype << 8 | (x.rank() as u64) << 16 | (inputs.len() as u64) << 32;
-        self.key.push(head);
-        self.key.extend(x.shape().iter().map(|&d| d as u64));
+        key.push(head);
+        key.extend(x.shape().iter().map(|&d| d as u64));
         match attributes {
             Attributes::None => {}
-            Attributes::One(word) => self.key.push(word),
-            Attributes::Many(words) => self.key.extend(words),
+            Attributes::One(word) => key.push(word),
+            Attributes::Many(list) => key.extend(list),
         }
-        self.key.extend(inputs.iter().map(|&x| u64::from(x)));
+        *words = start..key.len();
+        key.extend(inputs.iter().map(|&x| u64::from(x)));
     }
 
     /// The words that say what node `i` computes, its inputs left out.
     pub fn words(&self, i: usize) -> &[u64] {
-        &self.key[self.key_at[i]..self.key_at[i + 1] - self.nodes[i].inputs.len()]
+        &self.key[self.nodes[i].words.clone()]
     }
 
     pub fn shape(&self, i: u32) -> &Shape {
@@ -325,82 +306,108 @@ fn conv_words(c: &gradus_kernels::conv::Conv) -> Vec<u64> {
     single.into_iter().chain(lists.into_iter().flatten()).map(|v| v as u64).collect()
 }
 
-/// A node that the walk has found.
-struct Found {
-    tensor: Tensor,
-    value: Option<Value>,
-    /// Where the ids of its inputs stand in [`Walk::inputs`].
-    inputs: Range<usize>,
-}
-
 /// The nodes below some roots down to those with a value.
 struct Walk {
-    /// As they were met.
-    found: Vec<Option<Found>>,
-    /// Where the nodes stand in `found`, the oldest first.
-    order: Vec<u32>,
-    /// Where each node stands in `order`.
-    position: Places,
-    inputs: Vec<u64>,
-}
-
-/// Finds where a graph is computed, and brings there what lies elsewhere: values of nodes that belong to no device.
-fn settle(roots: &[&Tensor], all: &mut [Option<Found>]) -> Result<Device> {
-    let owner = roots.iter().find_map(|x| x.node().device.clone());
-    let away = || {
-        let values = all.iter().flatten().filter_map(|found| found.value.as_ref());
-        values.map(Value::device).find(|device| !device.is_cpu())
-    };
-    let device = owner.or_else(away).or_else(Device::scoped).unwrap_or(Device::cpu());
-    for Found { tensor, value, .. } in all.iter_mut().flatten() {
-        match value {
-            Some(value) if !value.lies_on(&device) => {
-                *value = value.on(&device, tensor.shape(), tensor.dtype())?;
-                tensor.node().set_value(value.clone());
-            }
-            None if matches!(tensor.node().op, Op::Leaf) => {
-                let site = tensor.node().site;
-                let reason =
-                    format!("the tensor made at {site} was read while a step of an optimizer changed it");
-                return Err(Error::Released { reason });
-            }
-            None if tensor.dtype() == DType::F64 && !device.is_cpu() => {
-                let (op, site) = (tensor.node().op.name(), tensor.node().site);
-                let what = format!("{op}: {device} computes in f32, not f64 (written at {site})");
-                return Err(Error::Unsupported { what });
-            }
-            _ => {}
-        }
-    }
-    Ok(device)
+    /// Oldest first, in the end.
+    nodes: Vec<Captured>,
+    /// The values that are known, with the positions of their nodes: in the same order.
+    values: Vec<(u32, Value)>,
+    /// Where each node stands in `nodes`.
+    position: AgeMap<u32>,
 }
 
 impl Walk {
-    fn new(roots: &[&Tensor]) -> Walk {
-        let mut position = Places::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
-        let mut found: Vec<Option<Found>> = Vec::with_capacity(ROOM);
-        let mut ids: Vec<u64> = Vec::with_capacity(2 * ROOM);
-        let mut stack: Vec<Tensor> = Vec::with_capacity(ROOM);
-        let mut meet = |x: &Tensor, stack: &mut Vec<Tensor>| {
-            if position.insert(x.id(), 0) {
-                stack.push(x.clone());
-            }
+    /// Walks down from those of `roots` whose values are not known, and marks them as wanted.
+    fn new(roots: &[Tensor]) -> Walk {
+        let mut walk = Walk {
+            nodes: Vec::with_capacity(ROOM),
+            values: Vec::with_capacity(ROOM),
+            position: AgeMap::new(roots.iter().map(Tensor::id).max().unwrap_or(0)),
         };
-        roots.iter().for_each(|root| meet(root, &mut stack));
-        while let Some(tensor) = stack.pop() {
-            let first = ids.len();
-            let value = tensor.node().value_or_inputs(|inputs| {
-                for x in inputs {
-                    ids.push(x.id());
-                    meet(x, &mut stack);
-                }
-            });
-            found.push(Some(Found { tensor, value, inputs: first..ids.len() }));
+        for root in roots.iter().filter(|root| !root.node().is_evaluated()) {
+            let at = walk.meet(root);
+            walk.nodes[at as usize].wanted = 3;
         }
-        for (i, found) in found.iter().flatten().enumerate() {
-            position.insert(found.tensor.id(), i);
+        let mut next = 0;
+        while next < walk.nodes.len() {
+            walk.look_below(next);
+            next += 1;
         }
-        let order = position.renumber(found.len());
-        Walk { found, order, position, inputs: ids }
+        walk.sort();
+        walk
     }
+
+    /// Where a node stands in the list, at whose end it is put at the first meeting.
+    fn meet(&mut self, x: &Tensor) -> u32 {
+        if let Some(at) = self.position.get(x.id()) {
+            return at;
+        }
+        let at = self.nodes.len() as u32;
+        self.position.insert(x.id(), at);
+        self.nodes.push(Captured {
+            tensor: x.clone(),
+            inputs: Positions::Few(0, [0; 3]),
+            role: Role::Pending,
+            params: [0; 2],
+            wanted: 0,
+            uses: 0,
+            spent: 0,
+            depends: false,
+            words: 0..0,
+        });
+        at
+    }
+
+    /// Meets the inputs of a node unless its value is known.
+    fn look_below(&mut self, at: usize) {
+        let tensor = self.nodes[at].tensor.clone();
+        let mut inputs = Positions::Few(0, [0; 3]);
+        let value = tensor.node().value_or_inputs(|list| inputs = Positions::of(list, |x| self.meet(x)));
+        self.nodes[at].inputs = inputs;
+        self.values.extend(value.map(|value| (at as u32, value)));
+    }
+
+    /// Brings the nodes into the order of creation, and with them all that speaks of their positions.
+    fn sort(&mut self) {
+        let order = self.position.oldest_first();
+        let mut rank = vec![0; order.len()];
+        for (new, &old) in order.iter().enumerate() {
+            rank[old as usize] = new as u32;
+        }
+        self.nodes = in_order(std::mem::take(&mut self.nodes), order.into_iter().map(|at| at as usize));
+        for node in &mut self.nodes {
+            node.inputs.iter_mut().for_each(|at| *at = rank[*at as usize]);
+        }
+        self.values.iter_mut().for_each(|(at, _)| *at = rank[*at as usize]);
+        self.values.sort_unstable_by_key(|(at, _)| *at);
+        for (leaf, (at, _)) in self.values.iter().enumerate() {
+            self.nodes[*at as usize].role = Role::Leaf(leaf as u32);
+        }
+    }
+}
+
+/// Finds where a graph is computed, and brings there what lies elsewhere: values of nodes that belong to no device.
+fn settle(nodes: &[Captured], values: &mut [(u32, Value)]) -> Result<Device> {
+    let owner = nodes.iter().filter(|node| node.wanted == 3).find_map(|node| node.tensor.device());
+    let away = || values.iter().map(|(_, value)| value.device()).find(|d| !d.is_cpu());
+    let device = owner.or_else(away).or_else(Device::scoped).unwrap_or(Device::cpu());
+    for (at, value) in values.iter_mut().filter(|(_, value)| !value.lies_on(&device)) {
+        let tensor = &nodes[*at as usize].tensor;
+        *value = value.on(&device, tensor.shape(), tensor.dtype())?;
+        tensor.node().set_value(value.clone());
+    }
+    for Captured { tensor, .. } in nodes.iter().filter(|node| node.role == Role::Pending) {
+        let site = tensor.node().site;
+        if matches!(tensor.node().op, Op::Leaf) {
+            let reason =
+                format!("the tensor made at {site} was read while a step of an optimizer changed it");
+            return Err(Error::Released { reason });
+        }
+        if tensor.dtype() == DType::F64 && !device.is_cpu() {
+            let op = tensor.node().op.name();
+            let what = format!("{op}: {device} computes in f32, not f64 (written at {site})");
+            return Err(Error::Unsupported { what });
+        }
+    }
+    Ok(device)
 }

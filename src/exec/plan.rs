@@ -214,7 +214,7 @@ impl<'a> Ir<'a> {
 
     /// Nodes whose elements must lie row-major: those asked for, and what convolutions read.
     fn dense(&self) -> Vec<bool> {
-        let mut dense: Vec<bool> = self.capture.wanted.iter().map(|&w| w >= 2).collect();
+        let mut dense: Vec<bool> = self.capture.nodes.iter().map(|node| node.wanted >= 2).collect();
         for (i, node) in self.capture.nodes.iter().enumerate() {
             dense[self.same[i] as usize] |= dense[i];
             if matches!(self.capture.op(i as u32), Op::Conv(_) | Op::ConvInput(_) | Op::ConvWeight(_)) {
@@ -264,7 +264,7 @@ impl<'a> Ir<'a> {
 
     fn mark_live(&mut self) {
         for i in (0..self.capture.nodes.len()).rev() {
-            if self.capture.wanted[i] >= 2 {
+            if self.capture.nodes[i].wanted >= 2 {
                 self.live[self.same[i] as usize] = true;
             }
             if self.live[i] && self.class[i] != Class::Leaf {
@@ -326,9 +326,9 @@ impl<'a> Ir<'a> {
     /// Whether each node's value is asked for from outside.
     pub fn wanted(&self) -> Vec<bool> {
         let mut wanted = vec![false; self.same.len()];
-        for (&w, &same) in self.capture.wanted.iter().zip(&self.same) {
+        for (node, &same) in self.capture.nodes.iter().zip(&self.same) {
             // Wanting a view is wanting what it looks at.
-            wanted[self.source[same as usize].0 as usize] |= w >= 2;
+            wanted[self.source[same as usize].0 as usize] |= node.wanted >= 2;
         }
         wanted
     }

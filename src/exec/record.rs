@@ -27,8 +27,8 @@ pub(super) fn record(capture: &Capture) {
         let inputs = inputs.iter().map(|&x| position[&ir.same[x as usize]]).collect();
         position.insert(i as u32, tape.push(&captured.tensor, inputs, known));
     }
-    for (i, &wanted) in capture.wanted.iter().enumerate() {
-        if let Some(&at) = position.get(&ir.same[i]).filter(|_| wanted == 3) {
+    for (i, node) in capture.nodes.iter().enumerate() {
+        if let Some(&at) = position.get(&ir.same[i]).filter(|_| node.wanted == 3) {
             tape.set_output(at);
         }
     }

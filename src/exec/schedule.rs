@@ -208,10 +208,10 @@ impl Scheduler<'_, '_> {
                 }
             }
             let instr = match ir.capture.op(i) {
-                Op::Full(_) | Op::Number(_) => Instr::Param(ir.capture.param_of[i as usize][0]),
+                Op::Full(_) | Op::Number(_) => Instr::Param(ir.capture.nodes[i as usize].params[0]),
                 Op::Index => Instr::Index,
                 Op::Random { kind, .. } => {
-                    let [seed, draw] = ir.capture.param_of[i as usize];
+                    let [seed, draw] = ir.capture.nodes[i as usize].params;
                     Instr::Random { kind: *kind, seed, draw }
                 }
                 Op::Unary(u) => Instr::Unary(*u, args[0]),
@@ -236,7 +236,7 @@ impl Scheduler<'_, '_> {
         let ir = self.ir;
         let dtype = ir.dtype(x);
         if ir.class[x as usize] == Class::Full {
-            return push(program, Instr::Param(ir.capture.param_of[x as usize][0]), dtype);
+            return push(program, Instr::Param(ir.capture.nodes[x as usize].params[0]), dtype);
         }
         let operand = match host {
             Some((node, slot)) if node == x => {
@@ -404,7 +404,7 @@ impl Scheduler<'_, '_> {
         let ir = self.ir;
         let mut outputs = Vec::new();
         for i in 0..ir.class.len() as u32 {
-            let wanted = ir.capture.wanted[i as usize];
+            let wanted = ir.capture.nodes[i as usize].wanted;
             let same = ir.same[i as usize];
             let (base, layout) = ir.source[same as usize];
             if wanted == 0 || matches!(ir.capture.nodes[i as usize].role, Role::Leaf(_)) {

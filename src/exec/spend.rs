@@ -24,7 +24,7 @@ impl<'a> Spent<'a> {
     /// leaf all the same gets an error, never numbers that are half written over.
     pub fn take(capture: &'a Capture, ready: &Ready) -> Spent<'a> {
         let mut spent = Spent { capture, leaves: Vec::new(), taken: Vec::new(), past: Vec::new() };
-        if !capture.depends.contains(&true) {
+        if !capture.nodes.iter().any(|node| node.depends) {
             return spent;
         }
         let needed = spent.look(ready);
@@ -33,12 +33,11 @@ impl<'a> Spent<'a> {
             return spent;
         }
         spent.leaves = vec![false; capture.leaves.len()];
-        for (i, captured) in
-            capture.nodes.iter().enumerate().filter(|(i, _)| capture.depends[*i] && !needed[*i])
+        for (i, captured) in capture.nodes.iter().enumerate().filter(|(i, node)| node.depends && !needed[*i])
         {
             let (Role::Leaf(leaf), Op::Leaf) = (captured.role, &captured.tensor.node().op) else { continue };
             // The owner has one more, the capture one, and each user in the graph.
-            if captured.tensor.handles() != capture.spent[i] + 2 + capture.uses[i] {
+            if captured.tensor.handles() != captured.spent + 2 + captured.uses {
                 continue;
             }
             let Some(value) = captured.tensor.node().take_value() else { continue };
@@ -57,11 +56,11 @@ impl<'a> Spent<'a> {
         ready.outputs().for_each(|i| valued[i as usize] = true);
         let mut needed = vec![false; capture.nodes.len()];
         // Users are younger than their inputs.
-        for (i, captured) in capture.nodes.iter().enumerate().rev().filter(|(i, _)| capture.depends[*i]) {
+        for (i, captured) in capture.nodes.iter().enumerate().rev().filter(|(_, node)| node.depends) {
             let node = captured.tensor.node();
             if captured.role == Role::Pending {
-                let elsewhere = node.uses() > capture.uses[i];
-                let seen = captured.tensor.handles() > 1 + capture.uses[i];
+                let elsewhere = node.uses() > captured.uses;
+                let seen = captured.tensor.handles() > 1 + captured.uses;
                 let forgets = valued[i] && (!node.has_history() || matches!(node.op, Op::StopGrad));
                 needed[i] |= !forgets && (elsewhere || seen && !valued[i]);
                 if seen && !needed[i] {

@@ -162,15 +162,13 @@ impl<T: Float> Pass<'_, T> {
         to: *mut T,
         epilogue: ConvEpilogue,
     ) {
-        let (c, [source, target]) = (self.c, self.channels);
-        let (width, area) = (self.axes[1].len(), self.axes[0].len() * self.axes[1].len());
+        let (c, [source, target], width) = (self.c, self.channels, self.axes[1].len());
         let (ring_len, band_len) = (self.ring * self.source_row(), self.band * self.target_row());
         let weights = weights.wrapping_add(group * source * target * c.taps());
         scratch::with(ring_len + band_len + interleave::room(self.kernels), |ring: *mut T| {
             let block = ring.wrapping_add(ring_len);
             let room = block.wrapping_add(band_len);
             let (mut places, mut staged) = (vec![], 0);
-            let source_width = self.source_plane()[1];
             for first in rows.clone().step_by(self.band) {
                 let band = first..rows.end.min(first + self.band);
                 let need = self.axes[0].span(&band);
@@ -183,44 +181,20 @@ impl<T: Float> Pass<'_, T> {
                         staged = new.end;
                     }
                     let next = band.end..rows.end.min(band.end + self.band);
-                    let lines = |group, images: &Range<usize>, rows: Range<usize>| {
-                        self.lines(
-                            0,
-                            group,
-                            images,
-                            src,
-                            rows.start * source_width,
-                            rows.len() * source_width,
-                        )
-                    };
                     let later = match &after {
-                        _ if !next.is_empty() => lines(group, &images, staged..self.axes[0].span(&next).end),
+                        _ if !next.is_empty() => {
+                            self.source_rows(group, &images, staged..self.axes[0].span(&next).end, src)
+                        }
                         Some(Part { group, images, rows }) => {
                             let band = rows.start..rows.end.min(rows.start + self.band);
-                            lines(*group, images, self.axes[0].span(&band))
+                            self.source_rows(*group, images, self.axes[0].span(&band), src)
                         }
-                        None => lines(group, &images, 0..0),
+                        None => self.source_rows(group, &images, 0..0, src),
                     };
                     let results = self.lines(1, group, &images, to, band.start * width, band.len() * width);
                     let mut requests = Requests::new([results, later]);
                     self.products(&band, weights, ring, block, &mut requests);
-                    for channel in 0..target {
-                        let plane = (images.start * c.groups + group) * target + channel;
-                        let to = to.add(plane * area + band.start * width);
-                        let (from, pitch) = (block.add(channel * self.kernels.lanes), self.pitch()[1]);
-                        let (pixels, stride) = (band.len() * width, c.groups * target * area);
-                        interleave::prefetch(to.wrapping_add(area), pixels, stride, images.len());
-                        interleave::separate(
-                            self.kernels,
-                            from,
-                            pitch,
-                            pixels,
-                            to,
-                            stride,
-                            images.len(),
-                            room,
-                        );
-                    }
+                    self.separate(group, &images, &band, block, to, room);
                 }
                 if let Some(epilogue) = epilogue {
                     for image in images.clone() {
@@ -282,6 +256,43 @@ impl<T: Float> Pass<'_, T> {
         let stride = self.c.groups * channels * area;
         let first = planes.wrapping_add((images.start * self.c.groups + group) * channels * area + first);
         Lines::new(first, pixels, [images.len(), stride], [channels, area])
+    }
+
+    /// The lines that hold some rows of all channels of the source.
+    fn source_rows(
+        &self,
+        group: usize,
+        images: &Range<usize>,
+        rows: Range<usize>,
+        src: *const T,
+    ) -> Lines<T> {
+        let width = self.source_plane()[1];
+        self.lines(0, group, images, src, rows.start * width, rows.len() * width)
+    }
+
+    /// Takes the rows `band` of the target out of the block, image by image.
+    unsafe fn separate(
+        &self,
+        group: usize,
+        images: &Range<usize>,
+        band: &Range<usize>,
+        block: *const T,
+        to: *mut T,
+        room: *mut T,
+    ) {
+        let (c, target, pitch) = (self.c, self.channels[1], self.pitch()[1]);
+        let (width, area) = (self.axes[1].len(), self.axes[0].len() * self.axes[1].len());
+        let (pixels, stride) = (band.len() * width, c.groups * target * area);
+        for channel in 0..target {
+            let plane = (images.start * c.groups + group) * target + channel;
+            let to = to.wrapping_add(plane * area + band.start * width);
+            let from = block.wrapping_add(channel * self.kernels.lanes);
+            interleave::prefetch(to.wrapping_add(area), pixels, stride, images.len());
+            // SAFETY: the caller vouches for the block, the band of the target and the room.
+            unsafe {
+                interleave::separate(self.kernels, from, pitch, pixels, to, stride, images.len(), room);
+            }
+        }
     }
 
     /// The rows `band` of the target, from the ring into the block.

@@ -205,18 +205,6 @@ pub fn adds_up(g: &Gemm) -> bool {
     g.batch.is_empty() && g.m > 1 && g.n > 1 && (1..=loops::KC).contains(&g.k)
 }
 
-/// Addresses of the operands of some products, which tasks on several threads share.
-struct Operands<'a, T>(&'a [[*const T; 2]]);
-
-// SAFETY: addresses; whoever dereferences them vouches for what lies there.
-unsafe impl<T: Sync> Sync for Operands<'_, T> {}
-
-impl<'a, T> Operands<'a, T> {
-    fn list(&self) -> &'a [[*const T; 2]] {
-        self.0
-    }
-}
-
 /// [`run_sum`] in the five loops.
 unsafe fn multiply<T: Float>(g: &Gemm, operands: &[[*const T; 2]], c: *mut T, epilogue: Epilogue) {
     let (batches, k) = (g.batches(), g.k * operands.len());
@@ -230,25 +218,19 @@ unsafe fn multiply<T: Float>(g: &Gemm, operands: &[[*const T; 2]], c: *mut T, ep
     let (size, [left, right]) =
         if swapped { ([g.n, g.m, k], [g.b, g.a].map(|[x, y]| [y, x])) } else { ([g.m, g.n, k], [g.a, g.b]) };
     let grid = Grid::new(batches, size, kernels.mr(), kernels.nr());
-    let (operands, c) = (&Operands(operands), SharedMut(c));
+    let c = SharedMut(c);
     let in_place = match left {
-        [1, _] => size[1] <= IN_PLACE_A * kernels.nr(),
+        [1, _] => grid.part()[1] <= IN_PLACE_A * kernels.nr(),
         [stride, _] => swapped || g.k <= IN_PLACE_K || !loops::conflicts::<T>(stride),
     };
+    let side = |side, strides, in_place| Summands { operands, side, offset: 0, strides, in_place, k: g.k };
+    let (left, right) =
+        (side(usize::from(swapped), left, in_place), side(usize::from(!swapped), right, true));
     par::for_each(grid.tasks(), |task| {
         let (batches, rows, cols) = grid.task(task);
         for batch in batches {
             let offset = <[isize; 2]>::from(g.batch_offsets(batch));
-            let summands = |side: usize, strides, in_place| Summands {
-                operands: operands.list(),
-                side,
-                offset: offset[side],
-                strides,
-                in_place,
-                k: g.k,
-            };
-            let left = &summands(usize::from(swapped), left, in_place);
-            let right = &summands(usize::from(!swapped), right, true);
+            let (left, right) = (&left.at(offset), &right.at(offset));
             let product = Contiguous { ptr: SharedMut(c.at(batch * g.m * g.n)), cols: g.n, batch, epilogue };
             let (rows, cols) = (rows.clone(), cols.clone());
             // SAFETY: the caller vouches for the operands and for C; tasks have disjoint parts of it.

@@ -99,7 +99,12 @@ pub struct Summands<'a, T> {
 // SAFETY: addresses and numbers, as in `Strided`.
 unsafe impl<T: Sync> Sync for Summands<'_, T> {}
 
-impl<T> Summands<'_, T> {
+impl<'a, T> Summands<'a, T> {
+    /// Those of another matrix of a batch: this many elements on in either operand.
+    pub fn at(&self, offset: [isize; 2]) -> Summands<'a, T> {
+        Summands { offset: offset[self.side], ..*self }
+    }
+
     /// The operand that holds `k`, and which of its own that is.
     fn part(&self, k: usize) -> (Strided<T>, usize) {
         let index = if self.operands.len() == 1 { 0 } else { k / self.k };

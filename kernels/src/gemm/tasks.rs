@@ -51,6 +51,11 @@ impl Grid {
         Grid { per_task: 1, part, ..whole }
     }
 
+    /// Rows and columns of one task.
+    pub fn part(&self) -> [usize; 2] {
+        self.part
+    }
+
     fn parts(&self) -> [usize; 2] {
         [self.size[0].div_ceil(self.part[0]), self.size[1].div_ceil(self.part[1])]
     }

@@ -216,7 +216,7 @@ pub(crate) fn run(program: &Program, capture: &Capture, guard: bool) -> Result<V
 
 /// The single numbers among `values`: losses, most likely, which are soon read.
 fn scalars<'a>(values: &'a [(u32, Value)], capture: &'a Capture) -> impl Iterator<Item = &'a Stored> {
-    let scalar = |node: &u32| capture.wanted[*node as usize] >= 2 && capture.shape(*node).rank() == 0;
+    let scalar = |node: &u32| capture.nodes[*node as usize].wanted >= 2 && capture.shape(*node).rank() == 0;
     values.iter().filter(move |(node, _)| scalar(node)).filter_map(|(_, value)| match value {
         Value::Gpu(stored) => Some(stored),
         Value::Host(_) => None,
