@@ -120,12 +120,14 @@ pub fn hvp(y: &Tensor, x: &Tensor, v: &Tensor) -> Tensor {
 }
 
 struct Sweep {
-    /// The nodes at or below which a wanted tensor lies, oldest first.
+    /// The nodes between the result and the wanted tensors, and some beside the way; oldest first.
     nodes: Vec<Tensor>,
     /// Where each stands in `nodes`.
     place: AgeMap<usize>,
     /// Whether each is a wanted tensor itself.
     wanted: Vec<bool>,
+    /// Whether a wanted tensor lies at or below each.
+    needed: Vec<bool>,
     cotangents: Vec<Option<Tensor>>,
 }
 
@@ -144,30 +146,24 @@ fn flows_to<R>(x: &Tensor, f: impl FnOnce(&[Tensor]) -> R) -> R {
 
 impl Sweep {
     fn new(y: &Tensor, xs: &[&Tensor]) -> Sweep {
-        let mut targets = AgeMap::new(y.id());
-        for x in xs {
-            targets.insert(x.id(), ());
-        }
         let oldest = xs.iter().map(|x| x.id()).min().unwrap_or(0);
-        let below = reachable([y], |x| passes(x) && x.id() > oldest);
-        let (mut nodes, mut wanted) = (Vec::with_capacity(below.len()), Vec::with_capacity(below.len()));
+        let nodes = reachable([y], |x| passes(x) && x.id() > oldest);
         let mut place = AgeMap::new(y.id());
+        nodes.iter().enumerate().for_each(|(i, x)| place.insert(x.id(), i));
+        let mut wanted = vec![false; nodes.len()];
+        xs.iter().filter_map(|x| place.get(x.id())).for_each(|at| wanted[at] = true);
+        let mut needed = wanted.clone();
         // Oldest first: whether a node is needed is known before its users ask.
-        for x in below {
-            let target = targets.get(x.id()).is_some();
-            let needed = |x: &Tensor| place.get(x.id()).is_some();
-            if target || passes(&x) && flows_to(&x, |inputs| inputs.iter().any(needed)) {
-                place.insert(x.id(), nodes.len());
-                nodes.push(x);
-                wanted.push(target);
-            }
+        for (i, x) in nodes.iter().enumerate() {
+            let leads_on = |x: &Tensor| place.get(x.id()).is_some_and(|at| needed[at]);
+            needed[i] = needed[i] || passes(x) && flows_to(x, |inputs| inputs.iter().any(leads_on));
         }
         let cotangents = vec![None; nodes.len()];
-        Sweep { nodes, place, wanted, cotangents }
+        Sweep { nodes, place, wanted, needed, cotangents }
     }
 
     fn needs(&self, x: &Tensor) -> bool {
-        self.place.get(x.id()).is_some()
+        self.place.get(x.id()).is_some_and(|at| self.needed[at])
     }
 
     fn run(&mut self, y: &Tensor, g: &Tensor) {
@@ -184,17 +180,17 @@ impl Sweep {
 
     /// Adds what the cotangent `g` of node `i` gives to those of its inputs.
     fn pass_on(&mut self, i: usize, g: &Tensor) {
-        let y = self.nodes[i].clone();
+        let y = &self.nodes[i];
         let inputs = y.node().inputs();
         let x = inputs.as_slice();
         if x.is_empty() {
             return;
         }
         if let Op::Checkpoint = y.node().op {
-            self.recompute(&y, g).into_iter().for_each(|(x, part)| self.add(&x, part));
+            self.recompute(y, g).into_iter().for_each(|(x, part)| self.add(&x, part));
             return;
         }
-        let parts = on_behalf_of(y.node().site, || y.node().op.vjp(x, &y, g, &|i| self.needs(&x[i])));
+        let parts = on_behalf_of(y.node().site, || y.node().op.vjp(x, y, g, &|i| self.needs(&x[i])));
         for (x, part) in x.iter().zip(parts) {
             if let Some(part) = part {
                 self.add(x, part);
@@ -204,7 +200,7 @@ impl Sweep {
 
     /// Adds to the cotangent of `x`, if it is needed.
     fn add(&mut self, x: &Tensor, part: Tensor) {
-        let Some(at) = self.place.get(x.id()) else { return };
+        let Some(at) = self.place.get(x.id()).filter(|&at| self.needed[at]) else { return };
         debug_assert_eq!((x.shape(), x.dtype()), (part.shape(), part.dtype()), "cotangent of {x:?}");
         let total = match self.cotangents[at].take() {
             Some(sum) => on_behalf_of(x.node().site, || sum + part),

@@ -7,12 +7,12 @@ use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Pending work deeper than this is evaluated by itself, so that `total = total + loss` in a loop stays bounded.
 pub(crate) const SOFT_CAP: u32 = 1024;
@@ -212,6 +212,40 @@ impl Drop for Node {
     }
 }
 
+/// How many spare nodes a thread keeps, at most.
+const MOST_SPARE: usize = 1024;
+
+thread_local! {
+    /// Nodes of which nobody has a handle any more, empty: the memory of the next ones. A step makes about as many nodes as
+    /// the one before let go, more than the free lists of an allocator hold.
+    static SPARE: RefCell<Vec<Arc<Node>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `node` in the memory of a spare one, if there is one.
+fn in_spare(node: Node) -> Arc<Node> {
+    let mut spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+    match spare.as_mut().and_then(Arc::get_mut) {
+        // What was there is empty: there is nothing to drop.
+        Some(place) => std::mem::forget(std::mem::replace(place, node)),
+        None => return Arc::new(node),
+    }
+    spare.expect("it was filled")
+}
+
+/// Lets go of a handle. If it was the last one, the memory of the node is kept for another.
+pub(crate) fn recycle(mut handle: Arc<Node>) {
+    let Some(node) = Arc::get_mut(&mut handle) else { return };
+    let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+    (state.value, node.device, node.op) = (None, None, Op::Leaf);
+    std::mem::take(&mut state.inputs).let_go();
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MOST_SPARE {
+            spare.push(handle);
+        }
+    });
+}
+
 thread_local! {
     /// The line that nodes belong to while a derivative is written.
     static SITE: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
@@ -294,7 +328,7 @@ impl Tensor {
             _ => history && dtype.is_float(),
         };
         let depth = if matches!(op, Op::Leaf) { 0 } else { depth + 1 };
-        let tensor = Tensor::from_node(Node {
+        let tensor = Tensor::from_shared(in_spare(Node {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             op,
             shape,
@@ -306,7 +340,7 @@ impl Tensor {
             depth: AtomicU32::new(depth),
             uses: AtomicUsize::new(0),
             state: Mutex::new(State { inputs, value: None, released: false }),
-        });
+        }));
         if eager() && !matches!(tensor.node().op, Op::Leaf) {
             if let Err(e) = exec::eval_roots(std::slice::from_ref(&tensor)) {
                 fail(BuildError::new(tensor.node().op.name(), format!("{e} (GRADUS_EAGER=1)")));

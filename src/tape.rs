@@ -186,8 +186,8 @@ impl Tape {
     pub(crate) fn push(&mut self, x: &Tensor, inputs: Vec<usize>, known: bool) -> usize {
         let node = x.node();
         let constant = match &node.op {
-            Op::Full(bits) if node.dtype.is_float() => Some(f64::from_bits(*bits)),
-            Op::Full(bits) => Some(*bits as i64 as f64),
+            Op::Full(bits) | Op::Number(bits) if node.dtype.is_float() => Some(f64::from_bits(*bits)),
+            Op::Full(bits) | Op::Number(bits) => Some(*bits as i64 as f64),
             // The same number seen under another shape.
             Op::Expand | Op::Reshape => inputs.first().and_then(|&i| self.nodes[i].constant),
             _ => None,

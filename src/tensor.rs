@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::error::{BuildError, Error, Result, fail};
 use crate::exec::{self, Value};
-use crate::graph::Node;
+use crate::graph::{self, Node};
 use crate::ops::Op;
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use gradus_kernels::DType;
@@ -27,10 +27,6 @@ use std::sync::{Arc, Weak};
 pub struct Tensor(Arc<Node>);
 
 impl Tensor {
-    pub(crate) fn from_node(node: Node) -> Tensor {
-        Tensor(Arc::new(node))
-    }
-
     pub(crate) fn from_shared(node: Arc<Node>) -> Tensor {
         Tensor(node)
     }
@@ -51,6 +47,11 @@ impl Tensor {
     /// The node itself if this was the last handle on it.
     pub(crate) fn into_unique(self) -> Option<Node> {
         Arc::into_inner(self.0)
+    }
+
+    /// Lets this handle go; the memory of a node that nobody else has one on is kept for another.
+    pub(crate) fn recycle(self) {
+        graph::recycle(self.0);
     }
 
     /// How many handles there are, those inside the graph included.

@@ -452,3 +452,46 @@ fn views_of_one_value_may_be_read_in_any_order() {
     assert_eq!(values(&t.reshape([6])), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
     assert_eq!(values(&(&t + &t.flip(0)).at(1, 0)), [4.0, 4.0, 4.0]);
 }
+
+/// Functions of constants are computed where the expression is written, and give what a kernel would.
+#[test]
+fn constants_are_combined_to_the_bit() {
+    type Function = fn(&Tensor, &Tensor) -> Tensor;
+    let functions: [Function; 4] = [|a, b| a + b, |a, b| a - b, |a, b| a * b, |a, b| a / b];
+    let bits = |x: Tensor| values(&x).into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    for (x, y) in [(0.1, 3.0), (-0.0, 0.0), (1.0, 0.0), (1e30, 1e30), (-7.3, 1e-42), (0.1, 1.0)] {
+        for dtype in [DType::F32, DType::F64] {
+            let constant = |x: f64| Tensor::zeros([2]).to(dtype).full_like(x);
+            let data = |x: f64| Tensor::from([x, x]).to(dtype);
+            for f in functions {
+                if f(&data(x), &data(y)).isnan().to(DType::F32).sum(..).item().unwrap() > 0.0 {
+                    continue;
+                }
+                let computed = bits(f(&data(x), &data(y)));
+                assert_eq!(bits(f(&constant(x), &constant(y))), computed, "{x} and {y} in {dtype}");
+            }
+            assert_eq!(bits(-constant(x)), bits(-data(x)));
+        }
+    }
+}
+
+/// The same number stands beside tensors of several shapes and types, and in the gradients of all of them.
+#[test]
+fn a_number_has_the_shape_of_what_it_stands_beside() {
+    let (x, y) = (Tensor::from([[0.25, 2.0, 3.0], [4.0, 5.0, 6.0]]), Tensor::from([0.25, 2.0]));
+    let n = Tensor::from([1i32, 2, 3]);
+    let f = |x: &Tensor| ((x.maximum(0.5) * 0.5).pow(2.5) / 0.5 + 0.5 / x - 0.5).minimum(40.5);
+    let (u, v) = (f(&x), f(&y));
+    assert_eq!((u.shape().to_vec(), v.shape().to_vec()), (vec![2, 3], vec![2]));
+    assert_eq!(values(&(n * 2.0 - 5.0)), [-3.0, -1.0, 1.0]);
+    let plain = |x: f64| (2.0 * (x.max(0.5) / 2.0).powf(2.5) + 0.5 / x - 0.5).min(40.5);
+    near(&values(&u), &values(&x).into_iter().map(plain).collect::<Vec<_>>());
+    let slope = |x: f64| if x > 0.5 { 2.5 * (x / 2.0).powf(1.5) } else { 0.0 } - 0.5 / (x * x);
+    let curve = |x: f64| if x > 0.5 { 1.875 * (x / 2.0).powf(0.5) } else { 0.0 } + 1.0 / (x * x * x);
+    for (x, u) in [(&x, &u), (&y, &v)] {
+        let first = grad(&u.sum(..), [x]).remove(0);
+        let second = grad(&first.sum(..), [x]).remove(0);
+        near(&values(&first), &values(x).into_iter().map(slope).collect::<Vec<_>>());
+        near(&values(&second), &values(x).into_iter().map(curve).collect::<Vec<_>>());
+    }
+}

@@ -109,6 +109,7 @@ impl Capture {
     /// # Errors
     /// What moving a value to that device can give, and types that it does not have.
     pub fn new(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
+        crate::ops::forget_numbers();
         let Walk { nodes, mut values, .. } = Walk::new(roots);
         if nodes.is_empty() {
             return Ok(None);
@@ -205,7 +206,7 @@ impl Capture {
             })
         };
         let (code, attributes) = match &x.node().op {
-            Op::Full(bits) => {
+            Op::Full(bits) | Op::Number(bits) => {
                 own[0] = param(*bits);
                 (1, Attributes::One(u64::from(own[0])))
             }
@@ -245,7 +246,9 @@ impl Capture {
 impl Drop for Capture {
     /// The newest first: by then nobody uses a node, and one after the other is freed by itself.
     fn drop(&mut self) {
-        while self.nodes.pop().is_some() {}
+        while let Some(captured) = self.nodes.pop() {
+            captured.tensor.recycle();
+        }
     }
 }
 
@@ -260,7 +263,7 @@ fn attributes(op: &Op, rank: usize) -> (u64, Attributes) {
     use Attributes::{Many, None, One};
     match op {
         Op::Leaf => (0, None),
-        Op::Full(_) | Op::Random { .. } => unreachable!("their numbers are parameters"),
+        Op::Full(_) | Op::Number(_) | Op::Random { .. } => unreachable!("their numbers are parameters"),
         Op::Index => (3, None),
         Op::Unary(u) => (4, One(*u as u64)),
         Op::Binary(b) => (5, One(*b as u64)),

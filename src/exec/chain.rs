@@ -352,15 +352,17 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether a member reads something large that no member before it has touched.
-    fn reads_first(&self, m: usize) -> bool {
-        let before: HashSet<Place> = (self.members[..m].iter())
-            .flat_map(|member| touches(&self.steps[member.step].kernel))
-            .map(|(place, _)| place)
-            .collect();
-        let new = |(o, _): &&(Operand, DType)| !before.contains(&o.place);
-        let read = inputs(&self.steps[self.members[m].step].kernel).iter().filter(new);
-        read.map(|(o, _)| self.bytes[&o.place]).sum::<usize>() > FAR_BYTES
+    /// Whether each member reads something large that no member before it has touched.
+    fn first_readers(&self) -> Vec<bool> {
+        let mut before: HashSet<Place> = HashSet::new();
+        let reads_first = |member: &Member| {
+            let kernel = &self.steps[member.step].kernel;
+            let new = inputs(kernel).iter().filter(|(o, _)| !before.contains(&o.place));
+            let far = new.map(|(o, _)| self.bytes[&o.place]).sum::<usize>() > FAR_BYTES;
+            before.extend(touches(kernel).into_iter().map(|(place, _)| place));
+            far
+        };
+        self.members.iter().map(reads_first).collect()
     }
 
     /// The chain, if running it in blocks is worth it.
@@ -376,7 +378,8 @@ impl<'a> Search<'a> {
         {
             return None;
         }
-        for m in 0..self.members.len() {
+        let first_readers = self.first_readers();
+        for (m, far) in first_readers.into_iter().enumerate() {
             let outputs = results(&self.steps[self.members[m].step].kernel, self.members[m].axis)?;
             let large =
                 outputs.iter().map(|(slot, _)| self.bytes[&Place::Slot(*slot)]).sum::<usize>() > STREAM_BYTES;
@@ -385,7 +388,7 @@ impl<'a> Search<'a> {
                     .iter()
                     .any(|(o, _)| outputs.iter().any(|(slot, _)| o.place == Place::Slot(*slot)))
             });
-            let (far, stream) = (self.reads_first(m), large && !read_later);
+            let stream = large && !read_later;
             self.members[m].traffic = Traffic { far, stream, ..Traffic::default() };
         }
         let at_rest = |member: &&mut Member| {

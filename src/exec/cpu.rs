@@ -244,7 +244,7 @@ impl Machine<'_> {
                 // SAFETY: see above.
                 unsafe { fused.reduce().run(shape, *axes, &inputs, self.out(*out), params) }
             }
-            Kernel::Gemm { gemm, dtype, a, b, more, out, epilogue } => {
+            Kernel::Gemm { gemm, dtype, a, b, more, out, epilogue, .. } => {
                 let epilogue = epilogue.as_ref().map(|map| (map, fused.map()));
                 let operands = iter::once([a, b]).chain(more.iter().map(|[a, b]| [a, b]));
                 match dtype {

@@ -24,6 +24,8 @@ pub(crate) struct Plan {
 /// One kernel with its operands.
 pub(crate) struct Step {
     pub kernel: Kernel,
+    /// The kernels whose work it does, where it does that of several: those that a GPU runs as one.
+    pub parts: Vec<Kernel>,
     /// The node whose result this is, for messages.
     pub node: u32,
     /// All nodes that it computes, for pictures.
@@ -72,6 +74,8 @@ pub(crate) enum Kernel {
         /// The operands of products of the same shape and strides that are added, in this order.
         more: Vec<[Operand; 2]>,
         out: u32,
+        /// A slot for the sums of the rows of `a`, which a GPU makes on the way.
+        row_sums: Option<u32>,
         epilogue: Option<MapStep>,
     },
     Conv {
@@ -168,7 +172,7 @@ pub(super) struct Ir<'a> {
 fn class_of(op: &Op) -> Class {
     match op {
         Op::Leaf => Class::Leaf,
-        Op::Full(_) => Class::Full,
+        Op::Full(_) | Op::Number(_) => Class::Full,
         Op::Index | Op::Random { .. } | Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Cast => Class::Map,
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice(_) | Op::Window(_) => Class::View,
         Op::StopGrad | Op::Checkpoint | Op::After => Class::View,
@@ -304,7 +308,12 @@ impl<'a> Ir<'a> {
     pub fn edges(&self, i: u32) -> impl Iterator<Item = (u32, bool)> {
         let shape = self.capture.shape(i);
         self.reads(i).into_iter().map(move |x| {
-            let direct = self.class[x as usize] != Class::View && self.capture.shape(x) == shape;
+            let direct = match self.class[x as usize] {
+                Class::View => false,
+                // A number has no shape to speak of.
+                Class::Full => true,
+                _ => self.capture.shape(x) == shape,
+            };
             (self.source[x as usize].0, direct)
         })
     }

@@ -30,10 +30,11 @@ pub(super) fn schedule(ir: &Ir, groups: &Groups) -> Plan {
         }
     }
     let order = scheduler.order();
-    let mut steps: Vec<Step> = order.into_iter().map(|nodes| scheduler.step(&nodes)).collect();
+    let steps = order.into_iter().map(|nodes| scheduler.step(&nodes)).collect();
     let outputs = scheduler.outputs();
-    scheduler.lives(&mut steps, &outputs);
-    Plan { steps, slots: scheduler.slots, outputs }
+    let mut plan = Plan { steps, slots: scheduler.slots, outputs };
+    plan.find_lives();
+    plan
 }
 
 impl Scheduler<'_, '_> {
@@ -145,7 +146,7 @@ impl Scheduler<'_, '_> {
             .filter(|&&i| self.slot[i as usize].is_some() && ir.dtype(i).is_float())
             .map(|&i| (self.out(i), ir.capture.shape(i).numel(), ir.dtype(i)))
             .collect();
-        Step { kernel, node, nodes: nodes.to_vec(), begins: vec![], ends: vec![], results }
+        Step { kernel, parts: vec![], node, nodes: nodes.to_vec(), begins: vec![], ends: vec![], results }
     }
 
     /// A strided copy of a view into a buffer of its own.
@@ -207,7 +208,7 @@ impl Scheduler<'_, '_> {
                 }
             }
             let instr = match ir.capture.op(i) {
-                Op::Full(_) => Instr::Param(ir.capture.nodes[i as usize].params[0]),
+                Op::Full(_) | Op::Number(_) => Instr::Param(ir.capture.nodes[i as usize].params[0]),
                 Op::Index => Instr::Index,
                 Op::Random { kind, .. } => {
                     let [seed, draw] = ir.capture.nodes[i as usize].params;
@@ -372,7 +373,7 @@ impl Scheduler<'_, '_> {
             Op::Conv(c) => conv(ConvForm::Forward, c, epilogue),
             Op::ConvInput(c) => conv(ConvForm::Input, c, epilogue),
             Op::ConvWeight(c) => conv(ConvForm::Weight, c, epilogue),
-            _ => Kernel::Gemm { gemm: ir.gemm(i), dtype, a, b, more: vec![], out, epilogue },
+            _ => Kernel::Gemm { gemm: ir.gemm(i), dtype, a, b, more: vec![], out, row_sums: None, epilogue },
         }
     }
 
@@ -394,6 +395,7 @@ impl Scheduler<'_, '_> {
             b,
             more,
             out: self.out(i),
+            row_sums: None,
             epilogue: None,
         }
     }
@@ -419,27 +421,27 @@ impl Scheduler<'_, '_> {
         }
         outputs
     }
+}
 
-    /// When each slot begins and ends, and which take over the memory of one that ends.
-    fn lives(&self, steps: &mut [Step], outputs: &[(u32, Place, usize)]) {
+impl Plan {
+    /// Finds when each slot begins and ends, and which take over the memory of one that ends.
+    pub fn find_lives(&mut self) {
         const FOREVER: usize = usize::MAX;
         let mut first = vec![FOREVER; self.slots.len()];
         let mut last = vec![0usize; self.slots.len()];
-        for (t, step) in steps.iter().enumerate() {
-            step.kernel.slots(&mut |slot| {
+        let mut last_read: HashMap<u32, usize> = HashMap::new();
+        for (t, step) in self.steps.iter().enumerate() {
+            step.slots(&mut |slot| {
                 first[slot as usize] = first[slot as usize].min(t);
                 last[slot as usize] = t;
             });
-        }
-        let mut last_read: HashMap<u32, usize> = HashMap::new();
-        for (t, step) in steps.iter().enumerate() {
             step.kernel.operands(&mut |operand| {
                 if let Place::Leaf(leaf) = operand.place {
                     last_read.insert(leaf, t);
                 }
             });
         }
-        for (_, place, _) in outputs {
+        for (_, place, _) in &self.outputs {
             match place {
                 Place::Slot(slot) => last[*slot as usize] = FOREVER,
                 Place::Leaf(leaf) => {
@@ -447,12 +449,13 @@ impl Scheduler<'_, '_> {
                 }
             }
         }
-        for (t, step) in steps.iter_mut().enumerate() {
+        for (t, step) in self.steps.iter_mut().enumerate() {
             let mut heirs: HashSet<Place> = HashSet::new();
             let mut slots = Vec::new();
-            step.kernel.slots(&mut |slot| slots.push(slot));
+            step.slots(&mut |slot| slots.push(slot));
             slots.sort_unstable();
             slots.dedup();
+            step.begins.clear();
             for &slot in slots.iter().filter(|&&s| first[s as usize] == t) {
                 let ends = |place| match place {
                     Place::Slot(s) => last[s as usize] == t && first[s as usize] < t,
@@ -464,6 +467,13 @@ impl Scheduler<'_, '_> {
             }
             step.ends = slots.into_iter().filter(|&s| last[s as usize] == t).collect();
         }
+    }
+}
+
+impl Step {
+    /// Calls `f` with every slot that the kernel, or one whose work it does, touches.
+    pub fn slots(&self, f: &mut impl FnMut(u32)) {
+        [&self.kernel].into_iter().chain(&self.parts).for_each(|kernel| kernel.slots(f));
     }
 }
 
@@ -481,11 +491,12 @@ impl Kernel {
         match self {
             Kernel::Map(step) => map(step, visit),
             Kernel::Reduce { inputs, .. } => inputs.iter().for_each(|(o, _)| visit(o)),
-            Kernel::Gemm { a, b, epilogue, .. } | Kernel::Conv { a, b, epilogue, .. } => {
+            Kernel::Gemm { a, b, more, epilogue, .. } => {
+                [a, b].into_iter().chain(more.iter().flatten()).for_each(&mut *visit);
+                epilogue.iter().for_each(|step| map(step, visit));
+            }
+            Kernel::Conv { a, b, epilogue, .. } => {
                 [a, b].into_iter().for_each(&mut *visit);
-                if let Kernel::Gemm { more, .. } = self {
-                    more.iter().flatten().for_each(&mut *visit);
-                }
                 epilogue.iter().for_each(|step| map(step, visit));
             }
             Kernel::Copies { parts, .. } => parts.iter().for_each(|(_, o, _)| visit(o)),
@@ -505,8 +516,8 @@ impl Kernel {
         });
         match self {
             Kernel::Map(_) => {}
+            Kernel::Gemm { out, row_sums, .. } => [*out].into_iter().chain(*row_sums).for_each(f),
             Kernel::Reduce { out, .. }
-            | Kernel::Gemm { out, .. }
             | Kernel::Conv { out, .. }
             | Kernel::Copies { out, .. }
             | Kernel::Gather { out, .. }

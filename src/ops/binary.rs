@@ -4,6 +4,7 @@ use super::cases::{DISCRETE, Gradient, OpCase};
 use super::{Op, view};
 use crate::error::{BuildError, fail};
 use crate::graph::Inputs;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 use gradus_kernels::program::Binary;
@@ -34,7 +35,14 @@ pub(super) fn vjp(
     g: &Tensor,
     needs: &dyn Fn(usize) -> bool,
 ) -> Vec<Option<Tensor>> {
-    let (p, q) = (&x[0], &x[1]);
+    // Where a rule computes with the operands alone, a number gets the shape of the other.
+    let filled = |t: &Tensor| match t.node().op {
+        Op::Number(bits) if matches!(b, Binary::Pow | Binary::Max | Binary::Min) => {
+            Tensor::make(Op::Full(bits), Inputs::None, *y.shape(), t.dtype())
+        }
+        _ => t.clone(),
+    };
+    let (p, q) = (&filled(&x[0]), &filled(&x[1]));
     let when = |i: usize, f: &dyn Fn() -> Tensor| if needs(i) { Some(f()) } else { None };
     match b {
         Binary::Add => vec![when(0, &|| g.clone()), when(1, &|| g.clone())],
@@ -56,7 +64,7 @@ fn winner(p: &Tensor, q: &Tensor, g: &Tensor) -> Tensor {
 
 /// `q * p^(q-1)`, and 0 where `q = 0` also at `p = 0`.
 fn pow_base(p: &Tensor, q: &Tensor, g: &Tensor) -> Tensor {
-    let slope = q * binary(Binary::Pow, p, &(q - 1.0));
+    let slope = q * binary(Binary::Pow, p.clone(), q - 1.0);
     q.eq(0.0).select(&g.zeros_like(), &(g * slope))
 }
 
@@ -67,14 +75,19 @@ fn pow_exponent(p: &Tensor, q: &Tensor, y: &Tensor, g: &Tensor) -> Tensor {
     flat.select(&g.zeros_like(), &(g * (y * safe.log())))
 }
 
-/// Broadcasts two tensors to their common shape.
+/// Whether a tensor is a number that stands for a tensor of any shape.
+fn is_number(x: &Tensor) -> bool {
+    matches!(x.node().op, Op::Number(_))
+}
+
+/// Broadcasts two tensors to their common shape; numbers stay as they are.
 #[track_caller]
-pub(super) fn broadcast(op: &'static str, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
-    if a.shape() == b.shape() {
-        return (a.clone(), b.clone());
+pub(super) fn broadcast(op: &'static str, a: Tensor, b: Tensor) -> (Tensor, Tensor) {
+    if a.shape() == b.shape() || is_number(&a) || is_number(&b) {
+        return (a, b);
     }
     match a.shape().broadcast(b.shape()) {
-        Some(shape) => (view::expand(a, shape), view::expand(b, shape)),
+        Some(shape) => (view::expand(&a, shape), view::expand(&b, shape)),
         None => fail(BuildError::new(
             op,
             format!(
@@ -87,16 +100,16 @@ pub(super) fn broadcast(op: &'static str, a: &Tensor, b: &Tensor) -> (Tensor, Te
 }
 
 #[track_caller]
-pub(super) fn binary(b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
-    check_types(name(b), b, p, q);
+pub(super) fn binary(b: Binary, p: Tensor, q: Tensor) -> Tensor {
+    check_types(name(b), b, &p, &q);
     let (p, q) = broadcast(name(b), p, q);
     combine(b, p, q)
 }
 
 /// `b` with its operands swapped, under the name `op`.
 #[track_caller]
-fn swapped(op: &'static str, b: Binary, p: &Tensor, q: &Tensor) -> Tensor {
-    check_types(op, b, p, q);
+fn swapped(op: &'static str, b: Binary, p: Tensor, q: Tensor) -> Tensor {
+    check_types(op, b, &p, &q);
     let (p, q) = broadcast(op, p, q);
     combine(b, q, p)
 }
@@ -127,26 +140,45 @@ fn check_types(op: &'static str, b: Binary, p: &Tensor, q: &Tensor) {
 /// The node, of operands that fit.
 #[track_caller]
 fn combine(b: Binary, p: Tensor, q: Tensor) -> Tensor {
-    if let Some(simple) = simplify(b, &p, &q) {
+    let shape = if is_number(&p) { *q.shape() } else { *p.shape() };
+    if let Some(simple) = simplify(b, &p, &q, shape) {
         return simple;
     }
     let dtype = if b.is_comparison() { DType::Bool } else { p.dtype() };
-    let shape = *p.shape();
     Tensor::make(Op::Binary(b), Inputs::Two([p, q]), shape, dtype)
 }
 
 /// The few identities that hold for every float, NaN and infinities included, and keep gradients small.
-fn simplify(b: Binary, p: &Tensor, q: &Tensor) -> Option<Tensor> {
+#[track_caller]
+fn simplify(b: Binary, p: &Tensor, q: &Tensor, shape: Shape) -> Option<Tensor> {
     if !p.dtype().is_float() {
         return None;
     }
-    let one = |t: &Tensor| matches!(t.node().op, Op::Full(bits) if f64::from_bits(bits) == 1.0);
-    match b {
-        Binary::Mul if one(q) => Some(p.clone()),
-        Binary::Mul if one(p) => Some(q.clone()),
-        Binary::Div if one(q) => Some(p.clone()),
+    let constant = |t: &Tensor| match t.node().op {
+        Op::Full(bits) | Op::Number(bits) => Some(f64::from_bits(bits)),
+        _ => None,
+    };
+    match (b, constant(p), constant(q)) {
+        (_, Some(x), Some(y)) => {
+            let value = folded(b, x, y, p.dtype())?;
+            Some(Tensor::constant(shape, value, p.dtype()))
+        }
+        (Binary::Mul | Binary::Div, _, Some(1.0)) => Some(p.clone()),
+        (Binary::Mul, Some(1.0), _) => Some(q.clone()),
         _ => None,
     }
+}
+
+/// What a kernel makes of two constants, to the bit.
+fn folded(b: Binary, x: f64, y: f64, dtype: DType) -> Option<f64> {
+    let (narrow, wide): (fn(f32, f32) -> f32, fn(f64, f64) -> f64) = match b {
+        Binary::Add => (|x, y| x + y, |x, y| x + y),
+        Binary::Sub => (|x, y| x - y, |x, y| x - y),
+        Binary::Mul => (|x, y| x * y, |x, y| x * y),
+        Binary::Div => (|x, y| x / y, |x, y| x / y),
+        _ => return None,
+    };
+    Some(if dtype == DType::F32 { f64::from(narrow(x as f32, y as f32)) } else { wide(x, y) })
 }
 
 /// Something that can stand on the right of an elementwise method: a tensor, or a number of the tensor's type.
@@ -155,37 +187,37 @@ pub trait Operand {
     ///
     /// # Panics
     /// If it is a number that the type of `like` does not have.
-    fn operand(&self, op: &'static str, like: &Tensor) -> Tensor;
+    fn operand(self, op: &'static str, like: &Tensor) -> Tensor;
 }
 
 impl Operand for Tensor {
-    fn operand(&self, _: &'static str, _: &Tensor) -> Tensor {
-        self.clone()
+    fn operand(self, _: &'static str, _: &Tensor) -> Tensor {
+        self
     }
 }
 
 impl Operand for &Tensor {
-    fn operand(&self, _: &'static str, _: &Tensor) -> Tensor {
-        (*self).clone()
+    fn operand(self, _: &'static str, _: &Tensor) -> Tensor {
+        self.clone()
     }
 }
 
 impl Operand for f64 {
     #[track_caller]
-    fn operand(&self, op: &'static str, like: &Tensor) -> Tensor {
+    fn operand(self, op: &'static str, like: &Tensor) -> Tensor {
         // NumPy would convert the tensor. Here types never change unasked, and rounding 0.5 to 0 would help nobody.
         let held = match like.dtype() {
             DType::F32 | DType::F64 => true,
-            DType::I32 => f64::from(*self as i32) == *self,
-            DType::U32 => f64::from(*self as u32) == *self,
-            DType::Bool => *self == 0.0 || *self == 1.0,
+            DType::I32 => f64::from(self as i32) == self,
+            DType::U32 => f64::from(self as u32) == self,
+            DType::Bool => self == 0.0 || self == 1.0,
         };
         if !held {
             let rule =
                 format!("{self} is no {}; convert the tensor {} with .to(dtype)", like.dtype(), like.shape());
             fail(BuildError::new(op, rule));
         }
-        like.full_like(*self)
+        Tensor::number(self, like.dtype())
     }
 }
 
@@ -197,7 +229,7 @@ macro_rules! methods {
             /// Panics if the shapes do not broadcast or the types differ.
             #[track_caller]
             pub fn $method(&self, other: impl Operand) -> Tensor {
-                binary(Binary::$variant, self, &other.operand(stringify!($method), self))
+                binary(Binary::$variant, self.clone(), other.operand(stringify!($method), self))
             }
         )*}
     };
@@ -232,13 +264,13 @@ impl Tensor {
     /// `a > b`: bool. Panics if the shapes do not broadcast or the types differ.
     #[track_caller]
     pub fn gt(&self, other: impl Operand) -> Tensor {
-        swapped("gt", Binary::Lt, self, &other.operand("gt", self))
+        swapped("gt", Binary::Lt, self.clone(), other.operand("gt", self))
     }
 
     /// `a >= b`: bool. Panics if the shapes do not broadcast or the types differ.
     #[track_caller]
     pub fn ge(&self, other: impl Operand) -> Tensor {
-        swapped("ge", Binary::Le, self, &other.operand("ge", self))
+        swapped("ge", Binary::Le, self.clone(), other.operand("ge", self))
     }
 
     /// `a` to the power `b`. Small whole and half exponents given as numbers become products and roots.
@@ -249,7 +281,7 @@ impl Tensor {
     #[track_caller]
     pub fn pow(&self, exponent: impl Operand) -> Tensor {
         let exponent = exponent.operand("pow", self);
-        if let Op::Full(bits) = exponent.node().op
+        if let Op::Full(bits) | Op::Number(bits) = exponent.node().op
             && self.dtype().is_float()
             && exponent.shape().broadcast(self.shape()) == Some(*self.shape())
         {
@@ -263,7 +295,7 @@ impl Tensor {
                 _ => {}
             }
         }
-        binary(Binary::Pow, self, &exponent)
+        binary(Binary::Pow, self.clone(), exponent)
     }
 }
 

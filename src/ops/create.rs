@@ -7,6 +7,7 @@ use crate::graph::Inputs;
 use crate::shape::{Shape, ToNumbers, shape_arg};
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
+use std::cell::RefCell;
 
 /// The bits that stand for `x` in a constant or a program parameter of type `dtype`.
 pub(crate) fn scalar_bits(x: f64, dtype: DType) -> u64 {
@@ -18,7 +19,39 @@ pub(crate) fn scalar_bits(x: f64, dtype: DType) -> u64 {
     }
 }
 
+/// Numbers that are made once for all who use them, at most: a list to look through.
+const MOST_NUMBERS: usize = 32;
+
+thread_local! {
+    /// The numbers beside tensors since this thread's last evaluation: an optimizer has the same ones for each parameter.
+    /// Which these are is a matter of the expressions since then alone, and so is the order of the nodes that a plan is
+    /// found by.
+    static NUMBERS: RefCell<Vec<Tensor>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins a new list of numbers.
+pub(crate) fn forget_numbers() {
+    NUMBERS.take();
+}
+
 impl Tensor {
+    /// A number that stands beside a tensor of any shape.
+    #[track_caller]
+    pub(super) fn number(x: f64, dtype: DType) -> Tensor {
+        let bits = scalar_bits(x, dtype);
+        let same = |t: &&Tensor| t.dtype() == dtype && matches!(t.node().op, Op::Number(b) if b == bits);
+        if let Some(known) = NUMBERS.with_borrow(|list| list.iter().find(same).cloned()) {
+            return known;
+        }
+        let number = Tensor::make(Op::Number(bits), Inputs::None, Shape::SCALAR, dtype);
+        NUMBERS.with_borrow_mut(|list| {
+            if list.len() < MOST_NUMBERS {
+                list.push(number.clone());
+            }
+        });
+        number
+    }
+
     #[track_caller]
     pub(crate) fn constant(shape: Shape, x: f64, dtype: DType) -> Tensor {
         Tensor::make(Op::Full(scalar_bits(x, dtype)), Inputs::None, shape, dtype)

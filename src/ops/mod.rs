@@ -37,6 +37,7 @@ mod unary;
 mod view;
 
 pub use conv::ConvOptions;
+pub(crate) use create::forget_numbers;
 pub use norm::BatchStats;
 pub use resample::Interpolation;
 pub(crate) use view::{PadSpec, SliceSpec, WindowSpec, layout};
@@ -54,6 +55,9 @@ pub(crate) enum Op {
     Leaf,
     /// Every element the same: the bits of an f64 for float types, a sign-extended integer for the others.
     Full(u64),
+    /// A number beside a tensor in a function of both, whatever that one's shape: its own has no axes, and nobody outside
+    /// the graph has a handle on it. The bits are as those of `Full`.
+    Number(u64),
     /// The row-major index of each element.
     Index,
     /// Draws number `draw` of the generator `seed`.
@@ -117,6 +121,7 @@ impl Op {
         match self {
             Op::Leaf => "leaf",
             Op::Full(_) => "full",
+            Op::Number(_) => "number",
             Op::Index => "arange",
             Op::Random { .. } => "random",
             Op::Unary(u) => unary::name(*u),
@@ -156,7 +161,7 @@ impl Op {
     ) -> Vec<Option<Tensor>> {
         let when = |i: usize, f: &dyn Fn() -> Tensor| if needs(i) { Some(f()) } else { None };
         match self {
-            Op::Leaf | Op::Full(_) | Op::Index | Op::Random { .. } => vec![],
+            Op::Leaf | Op::Full(_) | Op::Number(_) | Op::Index | Op::Random { .. } => vec![],
             Op::Unary(u) => vec![when(0, &|| unary::vjp(*u, &x[0], y, g))],
             Op::Binary(b) => binary::vjp(*b, x, y, g, needs),
             Op::Select => select::vjp_where(x, g, needs),

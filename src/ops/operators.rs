@@ -7,38 +7,41 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! operator {
     ($($trait:ident $method:ident $variant:ident;)*) => {$(
-        operator!(@pair $trait $method $variant, &Tensor, &Tensor);
-        operator!(@pair $trait $method $variant, &Tensor, Tensor);
-        operator!(@pair $trait $method $variant, Tensor, &Tensor);
-        operator!(@pair $trait $method $variant, Tensor, Tensor);
-        operator!(@number $trait $method $variant, &Tensor);
-        operator!(@number $trait $method $variant, Tensor);
+        operator!(@pair $trait $method $variant, a: &Tensor => a.clone(), b: &Tensor => b.clone());
+        operator!(@pair $trait $method $variant, a: &Tensor => a.clone(), b: Tensor => b);
+        operator!(@pair $trait $method $variant, a: Tensor => a, b: &Tensor => b.clone());
+        operator!(@pair $trait $method $variant, a: Tensor => a, b: Tensor => b);
+        operator!(@number $trait $method $variant, t: &Tensor => t.clone());
+        operator!(@number $trait $method $variant, t: Tensor => t);
     )*};
-    (@pair $trait:ident $method:ident $variant:ident, $a:ty, $b:ty) => {
-        impl $trait<$b> for $a {
+    // Each operand: its name, its type, and the handle that the node gets.
+    (@pair $trait:ident $method:ident $variant:ident,
+     $a:ident: $left:ty => $own_a:expr, $b:ident: $right:ty => $own_b:expr) => {
+        impl $trait<$right> for $left {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, other: $b) -> Tensor {
-                let (a, b): (&Tensor, &Tensor) = (&self, &other);
-                binary(Binary::$variant, a, b)
+            fn $method(self, $b: $right) -> Tensor {
+                let $a = self;
+                binary(Binary::$variant, $own_a, $own_b)
             }
         }
     };
-    (@number $trait:ident $method:ident $variant:ident, $t:ty) => {
-        impl $trait<f64> for $t {
+    (@number $trait:ident $method:ident $variant:ident, $t:ident: $type:ty => $own:expr) => {
+        impl $trait<f64> for $type {
             type Output = Tensor;
             #[track_caller]
             fn $method(self, x: f64) -> Tensor {
-                let a: &Tensor = &self;
-                binary(Binary::$variant, a, &x.operand(stringify!($method), a))
+                let $t = self;
+                let number = x.operand(stringify!($method), &$t);
+                binary(Binary::$variant, $own, number)
             }
         }
-        impl $trait<$t> for f64 {
+        impl $trait<$type> for f64 {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, b: $t) -> Tensor {
-                let b: &Tensor = &b;
-                binary(Binary::$variant, &self.operand(stringify!($method), b), b)
+            fn $method(self, $t: $type) -> Tensor {
+                let number = self.operand(stringify!($method), &$t);
+                binary(Binary::$variant, number, $own)
             }
         }
     };

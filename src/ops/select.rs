@@ -33,8 +33,8 @@ impl Tensor {
             let rule = format!("types {} and {} differ; convert one with .to(dtype)", a.dtype(), b.dtype());
             fail(BuildError::new("where", rule));
         }
-        let (a, b) = broadcast("where", a, b);
-        let (condition, a) = broadcast("where", self, &a);
+        let (a, b) = broadcast("where", a.clone(), b.clone());
+        let (condition, a) = broadcast("where", self.clone(), a);
         let b = view::expand(&b, *a.shape());
         let (shape, dtype) = (*a.shape(), a.dtype());
         Tensor::make(Op::Select, Inputs::Three([condition, a, b]), shape, dtype)

@@ -76,6 +76,11 @@ fn unary(u: Unary, x: &Tensor) -> Tensor {
         let rule = format!("is not defined for {} (shape {}); convert with .to(dtype)", x.dtype(), x.shape());
         fail(BuildError::new(name(u), rule));
     }
+    if let (Unary::Neg, Op::Full(bits)) = (u, &x.node().op)
+        && x.dtype().is_float()
+    {
+        return Tensor::constant(*x.shape(), -f64::from_bits(*bits), x.dtype());
+    }
     let dtype = if u == Unary::IsNan { DType::Bool } else { x.dtype() };
     Tensor::make(Op::Unary(u), Inputs::One([x.clone()]), *x.shape(), dtype)
 }

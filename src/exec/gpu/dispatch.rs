@@ -5,7 +5,8 @@
 //! * `@group(0)`: what is read at bindings `0..` as `var<storage, read>`, then what is written as
 //!   `var<storage, read_write>`, in the order of [`Dispatch::reads`] and [`Dispatch::writes`]. No buffer is bound twice
 //!   unless it is only read; what is updated in place is bound once, as written.
-//! * `@group(1) @binding(0) var<uniform> p: P`: the parameters, a struct of `u32`, `i32`, `f32` and vectors of them.
+//! * `@group(1) @binding(0) var<uniform> p: P`: the parameters, a struct of `u32`, `i32`, `f32` and vectors of them. What
+//!   compiles a shader moves them to the first group, behind the buffers.
 //!   [`Dispatch::params`] are its words in the layout that WGSL gives the struct, padding included.
 //! * Elements are 32 bits wide: f32, i32, u32, and bool as u32 (0 or 1).
 //! * Offsets and strides are counted in elements and are parameters. A buffer may hold a value that starts anywhere:

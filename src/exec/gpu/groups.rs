@@ -6,15 +6,23 @@ use super::pool::Raw;
 use crate::graph::IdHasher;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bind groups kept.
 const MOST: usize = 4096;
 
 struct Group {
-    /// The layout, and what is bound: see [`word`].
+    /// The layout and the words of parameters, and what is bound: see [`word`].
     key: Box<[u64]>,
     raw: wgpu::BindGroup,
+}
+
+/// So many words of the buffer of parameters, from an offset that is given when the group is set.
+#[derive(Clone, Copy)]
+pub(super) struct Range<'a> {
+    pub buffer: &'a wgpu::Buffer,
+    pub words: usize,
 }
 
 /// A buffer and the byte from which it is bound, in one number: such bytes are multiples of 256 and small.
@@ -41,23 +49,25 @@ pub(super) struct Groups {
 pub(super) struct Hint([usize; 2]);
 
 impl Groups {
-    /// The bind group of `buffers`, each from some byte on.
+    /// The bind group of `buffers`, each from some byte on, and of a range of parameters.
     pub fn of<'a>(
         &mut self,
         context: &Context,
         layout: &Layout,
         buffers: impl Iterator<Item = (&'a Raw, u64)> + Clone,
+        params: Range,
         hint: &mut Hint,
     ) -> &wgpu::BindGroup {
         self.key.clear();
-        self.key.push(u64::from(layout.key[0]) << 8 | u64::from(layout.key[1]));
+        let [reads, writes] = layout.key.map(u64::from);
+        self.key.push((params.words as u64) << 16 | reads << 8 | writes);
         self.key.extend(buffers.clone().map(word));
         let fits = |at: &usize| matches!(self.list.get(*at), Some(Some(group)) if *group.key == *self.key);
         let at = match hint.0.into_iter().find(fits) {
             Some(at) => at,
             None => {
                 let known = self.place.get(self.key.as_slice()).copied();
-                let at = known.unwrap_or_else(|| self.make(context, layout, buffers));
+                let at = known.unwrap_or_else(|| self.make(context, layout, buffers, params));
                 *hint = Hint([at, hint.0[0]]);
                 at
             }
@@ -72,20 +82,19 @@ impl Groups {
         context: &Context,
         layout: &Layout,
         buffers: impl Iterator<Item = (&'a Raw, u64)>,
+        params: Range,
     ) -> usize {
         if self.place.len() >= MOST {
             let key = std::mem::take(&mut self.key);
             *self = Groups { key, ..Groups::default() };
         }
-        let entry = |(i, (raw, offset)): (usize, (&'a Raw, u64))| wgpu::BindGroupEntry {
+        let storage = buffers.map(|(raw, offset)| (&raw.buffer, offset, None));
+        let bytes = NonZeroU64::new(4 * params.words as u64);
+        let entry = |(i, (buffer, offset, size))| wgpu::BindGroupEntry {
             binding: i as u32,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &raw.buffer,
-                offset,
-                size: None,
-            }),
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }),
         };
-        let entries: Vec<_> = buffers.enumerate().map(entry).collect();
+        let entries: Vec<_> = storage.chain([(params.buffer, 0, bytes)]).enumerate().map(entry).collect();
         let raw = context.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &layout.group,

@@ -41,13 +41,18 @@ pub(super) fn lower(
             lower.map(map, &mut lowered);
             lowered
         }
-        Kernel::Gemm { gemm, a, b, out, epilogue: map, .. } => {
+        Kernel::Gemm { gemm, a, b, out, epilogue: map, row_sums, .. } => {
             let offsets = [a.layout.offset, b.layout.offset];
             let aligned = lower.aligned(&[a, b]);
             let class = gemm::class(gemm);
             let choice = tuning.of(&class);
             let recipe = |fused: Option<&Epilogue>| gemm::gemm(gemm, offsets, aligned, choice, fused, limits);
-            Lowered { class: Some(class), ..lower.product(recipe, [a, b], *out, map.as_ref()) }
+            let mut lowered = lower.product(recipe, [a, b], *out, map.as_ref());
+            if let Some(sums) = row_sums {
+                lowered.outputs.push(Place::Slot(*sums));
+                gemm::sum_rows(&mut lowered.recipe);
+            }
+            Lowered { class: Some(class), ..lowered }
         }
         Kernel::Conv { form, conv, a, b, out, epilogue: map, .. } => {
             let form = match form {

@@ -13,7 +13,7 @@ use crate::exec::{Operand, Place};
 use crate::shape::{Layout, Shape};
 use gradus_kernels::program::{Instr, Reg};
 use gradus_kernels::{DType, MAX_RANK};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// Elements that each part's start is a multiple of: the 256 bytes that every device can bind a buffer from.
 const ROOM: usize = 64;
@@ -36,8 +36,6 @@ pub(super) struct Part {
 /// A step that does the work of several.
 pub(super) struct Joint {
     pub step: usize,
-    /// The maps it stands for.
-    pub apart: Vec<Kernel>,
     /// For each operand from outside, the leaf that each map reads: together they must lie as `starts` says.
     pub leaves: Vec<Vec<u32>>,
     /// The first element of each map's part.
@@ -101,6 +99,7 @@ pub(super) fn pack(plan: &mut Plan, capture: &Capture, limits: &Limits) -> Packi
         }
     }
     plan.steps = left;
+    plan.find_lives();
     let mut packing = packer.packing;
     packing.joints.iter_mut().for_each(|joint| joint.step = moved[joint.step]);
     packing.mark_last(plan);
@@ -213,50 +212,44 @@ impl Packer<'_> {
         if clashes(plan, &parts, steps) {
             return;
         }
-        let apart = self.merge(plan, steps, total);
+        merge(plan, steps, total);
         let step = *steps.last().expect("several steps");
-        self.packing.joints.push(Joint { step, apart, leaves, starts, total });
+        self.packing.joints.push(Joint { step, leaves, starts, total });
         self.packing.sizes.resize(buffers as usize, total);
         parts.into_iter().for_each(|(slot, part)| self.packing.parts[slot as usize] = Some(part));
     }
+}
 
-    /// Puts all of `steps` into the last, as a map over `total` elements; gives the maps they were.
-    fn merge(&self, plan: &mut Plan, steps: &[usize], total: usize) -> Vec<Kernel> {
-        let shape = Shape::of(&[total]);
-        let first = map_of(&plan.steps[steps[0]]).expect("a map");
-        let over = |(operand, dtype): &(Operand, DType), shared: bool| {
-            let layout = match shared {
-                true => Layout { offset: operand.layout.offset, strides: [0; MAX_RANK] },
-                false => Layout::contiguous(&shape),
-            };
-            (Operand { place: operand.place, layout }, *dtype)
+/// Puts all of `steps` into the last, as a map over `total` elements.
+fn merge(plan: &mut Plan, steps: &[usize], total: usize) {
+    let shape = Shape::of(&[total]);
+    let first = map_of(&plan.steps[steps[0]]).expect("a map");
+    let over = |(operand, dtype): &(Operand, DType), shared: bool| {
+        let layout = match shared {
+            true => Layout { offset: operand.layout.offset, strides: [0; MAX_RANK] },
+            false => Layout::contiguous(&shape),
         };
-        let inputs =
-            first.inputs.iter().map(|input| over(input, is_shared(&input.0, &first.shape))).collect();
-        let outputs = first.outputs.iter().map(|output| over(output, false)).collect();
-        let joint = MapStep { program: first.program.clone(), shape, inputs, outputs };
-        let (&last, others) = steps.split_last().expect("several steps");
-        let mut apart = Vec::new();
-        let (mut nodes, mut begins, mut ends, mut results) = (vec![], vec![], vec![], vec![]);
-        for &i in others.iter().chain([&last]) {
-            let step = &mut plan.steps[i];
-            nodes.append(&mut step.nodes);
-            begins.append(&mut step.begins);
-            ends.append(&mut step.ends);
-            results.append(&mut step.results);
-            let empty = MapStep { program: Default::default(), shape, inputs: vec![], outputs: vec![] };
-            apart.push(std::mem::replace(&mut step.kernel, Kernel::Map(empty)));
-        }
-        // What a step between was the last to read is needed until here now.
-        let mut read = HashSet::new();
-        apart.iter().for_each(|kernel| kernel.slots(&mut |slot| _ = read.insert(slot)));
-        for step in &mut plan.steps[..last] {
-            ends.extend(step.ends.extract_if(.., |slot| read.contains(slot)));
-        }
-        let node = plan.steps[last].node;
-        plan.steps[last] = Step { kernel: Kernel::Map(joint), node, nodes, begins, ends, results };
-        apart
+        (Operand { place: operand.place, layout }, *dtype)
+    };
+    let inputs = first.inputs.iter().map(|input| over(input, is_shared(&input.0, &first.shape))).collect();
+    let outputs = first.outputs.iter().map(|output| over(output, false)).collect();
+    let mut kernel = Kernel::Map(MapStep { program: first.program.clone(), shape, inputs, outputs });
+    let (&last, others) = steps.split_last().expect("several steps");
+    let (mut parts, mut nodes, mut results) = (vec![], vec![], vec![]);
+    for &i in others {
+        let step = &mut plan.steps[i];
+        nodes.append(&mut step.nodes);
+        results.append(&mut step.results);
+        let empty = MapStep { program: Default::default(), shape, inputs: vec![], outputs: vec![] };
+        parts.push(std::mem::replace(&mut step.kernel, Kernel::Map(empty)));
     }
+    let step = &mut plan.steps[last];
+    std::mem::swap(&mut step.kernel, &mut kernel);
+    parts.push(kernel);
+    step.parts = parts;
+    nodes.append(&mut step.nodes);
+    results.append(&mut step.results);
+    (step.nodes, step.results) = (nodes, results);
 }
 
 impl Packing {
@@ -289,7 +282,7 @@ fn chunks(plan: &Plan, list: &[usize]) -> Vec<Vec<usize>> {
     let mut needed: HashMap<u32, usize> = HashMap::new();
     for (t, step) in plan.steps.iter().enumerate().rev() {
         let begun = |slot: u32| step.begins.iter().any(|(begun, _)| *begun == slot);
-        step.kernel.slots(&mut |slot| {
+        step.slots(&mut |slot| {
             if !begun(slot) {
                 needed.insert(slot, t);
             }
@@ -322,7 +315,7 @@ fn clashes(plan: &Plan, parts: &BTreeMap<u32, Part>, joined: &[usize]) -> bool {
         let of = |slot: u32| parts.get(&slot).map(|part| part.buffer);
         let written: Vec<u32> = step.begins.iter().filter_map(|(slot, _)| of(*slot)).collect();
         let mut clash = false;
-        step.kernel.slots(&mut |slot| {
+        step.slots(&mut |slot| {
             clash |= !begun(slot) && of(slot).is_some_and(|buffer| written.contains(&buffer));
         });
         clash

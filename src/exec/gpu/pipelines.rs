@@ -45,24 +45,6 @@ fn checked() -> bool {
     })
 }
 
-/// The layout of a uniform buffer at a dynamic offset: every shader's parameters.
-pub(super) fn params_layout(device: &wgpu::Device) -> wgpu::BindGroupLayout {
-    let ty = wgpu::BindingType::Buffer {
-        ty: wgpu::BufferBindingType::Uniform,
-        has_dynamic_offset: true,
-        min_binding_size: None,
-    };
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some("params"),
-        entries: &[wgpu::BindGroupLayoutEntry {
-            binding: 0,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty,
-            count: None,
-        }],
-    })
-}
-
 impl Pipelines {
     pub fn new() -> Pipelines {
         Pipelines { state: Mutex::default() }
@@ -95,27 +77,31 @@ impl Pipelines {
 
 impl Layout {
     fn new(device: &wgpu::Device, key: [u8; 2]) -> Layout {
-        let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: wgpu::BufferBindingType::Storage { read_only: binding < u32::from(key[0]) },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
+        let entry = |binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool| {
+            let ty = wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None };
+            wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
         };
-        let entries: Vec<_> = (0..u32::from(key[0]) + u32::from(key[1])).map(entry).collect();
+        let storage = |binding: u32| {
+            let ty = wgpu::BufferBindingType::Storage { read_only: binding < u32::from(key[0]) };
+            entry(binding, ty, false)
+        };
+        let params = params_binding(key);
+        let params = entry(params, wgpu::BufferBindingType::Uniform, true);
+        let entries: Vec<_> = (0..params.binding).map(storage).chain([params]).collect();
         let group = device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-        let params = params_layout(device);
         let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
-            bind_group_layouts: &[Some(&group), Some(&params)],
+            bind_group_layouts: &[Some(&group)],
             immediate_size: 0,
         });
         Layout { group, pipeline, key }
     }
+}
+
+/// Where a shader's parameters are bound: behind the buffers that it reads and writes.
+fn params_binding([reads, writes]: [u8; 2]) -> u32 {
+    u32::from(reads) + u32::from(writes)
 }
 
 fn compile(context: &Context, dispatch: &Dispatch, layout: Arc<Layout>) -> Result<Pipeline> {
@@ -124,6 +110,9 @@ fn compile(context: &Context, dispatch: &Dispatch, layout: Arc<Layout>) -> Resul
         Source::Generated(text) => ("fused", source::expand_text("fused", text, &[])),
     };
     let text = text.unwrap_or_else(|mistake| panic!("{mistake}"));
+    // A group of its own for the parameters would have to be set for every dispatch besides the buffers'.
+    let bound = format!("@group(0) @binding({}) var<uniform>", params_binding(layout.key));
+    let text = text.replace("@group(1) @binding(0) var<uniform>", &bound);
     let device = &context.device;
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let module = wgpu::ShaderModuleDescriptor {

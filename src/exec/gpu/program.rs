@@ -5,7 +5,6 @@ use super::dispatch::{Bind, Dispatch, Source, Word, fold_grid};
 use super::faults;
 use super::groups::Hint;
 use super::kernels::choice::Class;
-use super::kernels::gemm;
 use super::lower::{Lowered, lower};
 use super::pack::{Joint, Packing, Part, pack};
 use super::pipelines::Pipeline;
@@ -20,7 +19,6 @@ use crate::exec::capture::Capture;
 use crate::exec::plan::{Kernel, Plan, Step};
 use crate::exec::{Place, STATS, Value, block_on, trace};
 use gradus_kernels::DType;
-use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -97,20 +95,14 @@ impl Program {
     pub fn new(context: &Arc<Context>, mut plan: Plan, capture: &Capture) -> Result<Program> {
         context.check()?;
         let tuning = context.shared_tuning();
-        let (mut sums, mut packing) = (HashMap::new(), Packing::none(&plan));
+        let mut packing = Packing::none(&plan);
         if fusing() {
-            sums = join_sums(&mut plan, &tuning, &context.limits);
+            join_sums(&mut plan, &tuning, &context.limits);
             packing = pack(&mut plan, capture, &context.limits);
         }
         let (mut places, mut dispatches) = (plan.slots.len() + packing.sizes.len(), 0);
         let mut prepared = |kernel: &Kernel| -> Result<(Lowered, Vec<Prepared>)> {
-            let mut lowered = lower(kernel, &plan.slots, capture, &tuning, &context.limits);
-            if let Kernel::Gemm { out, .. } = kernel
-                && let Some(&sum) = sums.get(out)
-            {
-                lowered.outputs.push(Place::Slot(sum));
-                gemm::sum_rows(&mut lowered.recipe);
-            }
+            let lowered = lower(kernel, &plan.slots, capture, &tuning, &context.limits);
             let first = dispatches;
             dispatches += lowered.recipe.dispatches.len();
             let described = lowered.recipe.dispatches.iter().zip(first..);
@@ -123,7 +115,7 @@ impl Program {
             let (lowered, runs) = prepared(&step.kernel)?;
             let apart = match packing.joints.iter().position(|joint| joint.step == i) {
                 Some(joint) => {
-                    let maps = packing.joints[joint].apart.iter().map(|map| Ok(prepared(map)?.1));
+                    let maps = step.parts.iter().map(|map| Ok(prepared(map)?.1));
                     Some((joint, maps.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()))
                 }
                 None => None,

@@ -2,8 +2,8 @@
 //! reads a value, or when enough is recorded to keep the device busy.
 
 use super::context::Context;
-use super::groups::{Groups, Hint};
-use super::pipelines::{Pipeline, params_layout};
+use super::groups::{Groups, Hint, Range};
+use super::pipelines::Pipeline;
 use super::pool::{DeviceBuffer, Raw};
 use super::transfer::Stored;
 use crate::error::Result;
@@ -35,8 +35,6 @@ pub(super) struct Recorder {
     /// was submitted earlier has run.
     words: Vec<u32>,
     params: wgpu::Buffer,
-    /// The buffer of parameters bound with each of [`RANGES`].
-    ranges: [wgpu::BindGroup; RANGES.len()],
     dispatches: u32,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     groups: Groups,
@@ -63,30 +61,12 @@ impl Recorder {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let layout = params_layout(device);
-        let range = |words: usize| {
-            let binding = wgpu::BufferBinding {
-                buffer: &params,
-                offset: 0,
-                size: std::num::NonZeroU64::new(4 * words as u64),
-            };
-            device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("params"),
-                layout: &layout,
-                entries: &[wgpu::BindGroupEntry {
-                    binding: 0,
-                    resource: wgpu::BindingResource::Buffer(binding),
-                }],
-            })
-        };
-        let ranges = RANGES.map(range);
         Recorder {
             pass: None,
             encoder: None,
             pipeline: 0,
             words: Vec::new(),
             params,
-            ranges,
             dispatches: 0,
             in_flight: VecDeque::new(),
             groups: Groups::default(),
@@ -132,15 +112,15 @@ impl Recorder {
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: None });
             self.pass = Some(pass.forget_lifetime());
         }
-        let group = self.groups.of(context, &pipeline.layout, buffers, hint);
+        let range = Range { buffer: &self.params, words: RANGES[params.range] };
+        let group = self.groups.of(context, &pipeline.layout, buffers, range, hint);
         let pass = self.pass.as_mut().expect("opened above");
         let address = std::ptr::from_ref(pipeline).addr();
         if self.pipeline != address {
             pass.set_pipeline(&pipeline.raw);
             self.pipeline = address;
         }
-        pass.set_bind_group(0, group, &[]);
-        pass.set_bind_group(1, &self.ranges[params.range], &[4 * params.offset as u32]);
+        pass.set_bind_group(0, group, &[4 * params.offset as u32]);
         let [x, y, z] = grid;
         pass.dispatch_workgroups(x, y, z);
         self.dispatches += 1;

@@ -15,51 +15,45 @@ use std::collections::HashMap;
 /// A matrix whose rows are summed: where it lies from which element on, its rows and columns, and their strides.
 type Matrix = (Place, usize, [usize; 2], [isize; 2]);
 
-/// Takes the reductions out of `plan` that sum the rows of a product's left matrix; gives the slots of those sums by the
-/// slots of the products.
-pub(super) fn join_sums(plan: &mut Plan, tuning: &Tuning, limits: &Limits) -> HashMap<u32, u32> {
-    let mut products: HashMap<Matrix, (usize, u32)> = HashMap::new();
+/// Takes the reductions out of `plan` that sum the rows of a product's left matrix: the product makes those sums.
+pub(super) fn join_sums(plan: &mut Plan, tuning: &Tuning, limits: &Limits) {
+    let mut products: HashMap<Matrix, usize> = HashMap::new();
     for (t, step) in plan.steps.iter().enumerate() {
-        if let Some((matrix, out)) = multiplied(&step.kernel, tuning, limits) {
-            products.entry(matrix).or_insert((t, out));
+        if let Some(matrix) = multiplied(&step.kernel, tuning, limits) {
+            products.entry(matrix).or_insert(t);
         }
     }
-    let mut sums = HashMap::new();
     for t in 0..plan.steps.len() {
         let Some((matrix, sum)) = summed(&plan.steps[t].kernel) else { continue };
-        let Some(&(product, out)) = products.get(&matrix) else { continue };
+        let Some(&product) = products.get(&matrix) else { continue };
         let early = |i: usize| i != t && touches(&plan.steps[i], sum);
-        if sums.contains_key(&out) || (0..=product).any(early) {
+        if (0..=product).any(early) {
             continue;
         }
-        sums.insert(out, sum);
+        let Kernel::Gemm { row_sums: free @ None, .. } = &mut plan.steps[product].kernel else { continue };
+        *free = Some(sum);
         let gone = &mut plan.steps[t];
-        let (nodes, begins) = (std::mem::take(&mut gone.nodes), std::mem::take(&mut gone.begins));
-        let (ends, results) = (std::mem::take(&mut gone.ends), std::mem::take(&mut gone.results));
+        let (nodes, results) = (std::mem::take(&mut gone.nodes), std::mem::take(&mut gone.results));
         let step = &mut plan.steps[product];
         step.nodes.extend(nodes);
-        step.begins.extend(begins);
         step.results.extend(results);
-        // What the reduction was the last to read is needed until then by those between.
-        let before = (product..t).rev().find(|&i| !plan.steps[i].nodes.is_empty());
-        plan.steps[before.unwrap_or(product)].ends.extend(ends);
     }
     plan.steps.retain(|step| !step.nodes.is_empty());
-    sums
+    plan.find_lives();
 }
 
 /// Whether a step that is still there reads or writes a slot.
 fn touches(step: &Step, slot: u32) -> bool {
     let mut found = false;
-    step.kernel.slots(&mut |s| found |= s == slot);
+    step.slots(&mut |s| found |= s == slot);
     found && !step.nodes.is_empty()
 }
 
-/// The left matrix of a product that can sum its rows, and the product's slot.
-fn multiplied(kernel: &Kernel, tuning: &Tuning, limits: &Limits) -> Option<(Matrix, u32)> {
-    let Kernel::Gemm { gemm: g, a, out, epilogue: None, .. } = kernel else { return None };
+/// The left matrix of a product that can sum its rows.
+fn multiplied(kernel: &Kernel, tuning: &Tuning, limits: &Limits) -> Option<Matrix> {
+    let Kernel::Gemm { gemm: g, a, epilogue: None, .. } = kernel else { return None };
     let sums = gemm::can_sum_rows(g, tuning.of(&gemm::class(g)), limits);
-    sums.then_some(((a.place, a.layout.offset, [g.m, g.k], g.a), *out))
+    sums.then_some((a.place, a.layout.offset, [g.m, g.k], g.a))
 }
 
 /// The matrix whose rows a reduction sums, seen as product's left one, and the sums' slot.
