@@ -8,6 +8,7 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 use gradus_kernels::DType;
 use gradus_kernels::program::Binary;
+use std::ops::{Add, Div, Mul, Sub};
 
 /// The name of the public method.
 pub(super) fn name(b: Binary) -> &'static str {
@@ -171,14 +172,23 @@ fn simplify(b: Binary, p: &Tensor, q: &Tensor, shape: Shape) -> Option<Tensor> {
 
 /// What a kernel makes of two constants, to the bit.
 fn folded(b: Binary, x: f64, y: f64, dtype: DType) -> Option<f64> {
-    let (narrow, wide): (fn(f32, f32) -> f32, fn(f64, f64) -> f64) = match b {
-        Binary::Add => (|x, y| x + y, |x, y| x + y),
-        Binary::Sub => (|x, y| x - y, |x, y| x - y),
-        Binary::Mul => (|x, y| x * y, |x, y| x * y),
-        Binary::Div => (|x, y| x / y, |x, y| x / y),
-        _ => return None,
-    };
-    Some(if dtype == DType::F32 { f64::from(narrow(x as f32, y as f32)) } else { wide(x, y) })
+    match dtype {
+        DType::F32 => arithmetic(b, x as f32, y as f32).map(f64::from),
+        _ => arithmetic(b, x, y),
+    }
+}
+
+fn arithmetic<T>(b: Binary, x: T, y: T) -> Option<T>
+where
+    T: Add<Output = T> + Sub<Output = T> + Mul<Output = T> + Div<Output = T>,
+{
+    match b {
+        Binary::Add => Some(x + y),
+        Binary::Sub => Some(x - y),
+        Binary::Mul => Some(x * y),
+        Binary::Div => Some(x / y),
+        _ => None,
+    }
 }
 
 /// Something that can stand on the right of an elementwise method: a tensor, or a number of the tensor's type.
