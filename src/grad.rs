@@ -5,7 +5,7 @@
 //! inputs, which are ordinary tensors. So the gradient of a gradient needs no extra code.
 
 use crate::error::{BuildError, Error, Result, fail};
-use crate::graph::{AgeMap, IdMap, Inputs, as_part, next_id, on_behalf_of, reachable};
+use crate::graph::{IdMap, Inputs, Places, as_part, next_id, on_behalf_of, reachable};
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
@@ -123,7 +123,7 @@ struct Sweep {
     /// The nodes between the result and the wanted tensors, and some beside the way; oldest first.
     nodes: Vec<Tensor>,
     /// Where each stands in `nodes`.
-    place: AgeMap<usize>,
+    place: Places,
     /// Whether each is a wanted tensor itself.
     wanted: Vec<bool>,
     /// Whether a wanted tensor lies at or below each.
@@ -148,7 +148,7 @@ impl Sweep {
     fn new(y: &Tensor, xs: &[&Tensor]) -> Sweep {
         let oldest = xs.iter().map(|x| x.id()).min().unwrap_or(0);
         let nodes = reachable([y], |x| passes(x) && x.id() > oldest);
-        let mut place = AgeMap::new(y.id());
+        let mut place = Places::new(y.id());
         nodes.iter().enumerate().for_each(|(i, x)| place.insert(x.id(), i));
         let mut wanted = vec![false; nodes.len()];
         xs.iter().filter_map(|x| place.get(x.id())).for_each(|at| wanted[at] = true);

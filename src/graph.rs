@@ -424,90 +424,87 @@ impl Hasher for IdHasher {
 /// A map keyed by node id.
 pub(crate) type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 
-/// As [`IdMap`], for a walk down from a node. One operation and its inputs stand in a short list, which takes no memory;
-/// what was made shortly before the start of the walk, which is nearly all of a step, stands in a list by age and needs
-/// no hashing.
-pub(crate) struct AgeMap<T> {
+/// The place that each of some nodes has in a list, by id, for a walk down from a node. One operation and its inputs stand
+/// in a short list, which takes no memory; what was made shortly before the start of the walk, which is nearly all of a
+/// step, stands in a table by age and needs no hashing.
+pub(crate) struct Places {
     newest: u64,
-    few: [(u64, T); FEW],
+    few: [(u64, u32); FEW],
     count: usize,
-    near: Vec<Option<T>>,
-    far: IdMap<T>,
+    /// By age, [`Places::NONE`] where there is none.
+    near: Vec<u32>,
+    far: IdMap<u32>,
 }
 
-/// Entries that an [`AgeMap`] has in its short list.
+/// Entries that [`Places`] have in their short list.
 const FEW: usize = 8;
 
-impl<T: Copy + Default> AgeMap<T> {
-    /// Ages below this stand in the list by age.
+impl Places {
+    const NONE: u32 = u32::MAX;
+    /// Ages below this stand in the table.
     const NEAR: u64 = 4096;
-    /// The shortest list by age, from which few doublings lead to a step.
+    /// The shortest table, from which few doublings lead to a step.
     const FIRST: usize = 64;
 
-    /// No entries; `newest` is the id that the walk starts at.
-    pub fn new(newest: u64) -> AgeMap<T> {
-        let few = [(0, T::default()); FEW];
-        AgeMap { newest, few, count: 0, near: Vec::new(), far: IdMap::default() }
+    /// No places; `newest` is the id that the walk starts at.
+    pub fn new(newest: u64) -> Places {
+        Places { newest, few: [(0, 0); FEW], count: 0, near: Vec::new(), far: IdMap::default() }
     }
 
-    /// The place in the list by age; none for what is older, or newer than the walk's start.
+    /// Where a node stands in the table; nowhere if it is older, or newer than the walk's start.
     fn near(&self, id: u64) -> Option<usize> {
         self.newest.checked_sub(id).filter(|&age| age < Self::NEAR).map(|age| age as usize)
     }
 
     /// The entries while they are few; `None` once there were more.
-    fn few(&self) -> Option<&[(u64, T)]> {
+    fn few(&self) -> Option<&[(u64, u32)]> {
         self.few.get(..self.count)
     }
 
-    /// Puts `value` in, for an id that is not there.
-    pub fn insert(&mut self, id: u64, value: T) {
+    /// Gives a node that has none its place.
+    pub fn insert(&mut self, id: u64, place: usize) {
         match self.few.get_mut(self.count) {
-            Some(free) => *free = (id, value),
+            Some(free) => *free = (id, place as u32),
             None => {
                 if self.count == FEW {
-                    self.few.into_iter().for_each(|(id, value)| self.list(id, value));
+                    self.few.into_iter().for_each(|(id, place)| self.list(id, place));
                 }
-                self.list(id, value);
+                self.list(id, place as u32);
             }
         }
         self.count += 1;
     }
 
-    fn list(&mut self, id: u64, value: T) {
-        match self.near(id) {
-            Some(age) => {
-                if age >= self.near.len() {
-                    self.near.resize_with((age + 1).next_power_of_two().max(Self::FIRST), || None);
-                }
-                self.near[age] = Some(value);
-            }
-            None => drop(self.far.insert(id, value)),
+    fn list(&mut self, id: u64, place: u32) {
+        let Some(age) = self.near(id) else {
+            self.far.insert(id, place);
+            return;
+        };
+        if age >= self.near.len() {
+            self.near.resize((age + 1).next_power_of_two().max(Self::FIRST), Self::NONE);
         }
+        self.near[age] = place;
     }
 
-    pub fn get(&self, id: u64) -> Option<T> {
-        match (self.few(), self.near(id)) {
-            (Some(few), _) => few.iter().find(|entry| entry.0 == id).map(|entry| entry.1),
+    /// The place of a node, if it has one.
+    pub fn get(&self, id: u64) -> Option<usize> {
+        let place = match (self.few(), self.near(id)) {
+            (Some(few), _) => few.iter().find(|entry| entry.0 == id)?.1,
             (None, Some(age)) => *self.near.get(age)?,
-            (None, None) => self.far.get(&id).copied(),
-        }
+            (None, None) => *self.far.get(&id)?,
+        };
+        (place != Self::NONE).then_some(place as usize)
     }
 
-    /// All that was put in, by increasing id.
-    pub fn oldest_first(&self) -> Vec<T> {
-        let mut order = Vec::with_capacity(self.count);
-        if let Some(few) = self.few() {
-            let mut few = few.to_vec();
-            few.sort_unstable_by_key(|(id, _)| *id);
-            order.extend(few.into_iter().map(|(_, value)| value));
-            return order;
-        }
-        let mut far: Vec<_> = self.far.iter().collect();
-        far.sort_unstable_by_key(|(id, _)| **id);
-        order.extend(far.into_iter().map(|(_, value)| *value));
-        order.extend(self.near.iter().rev().flatten());
-        order
+    /// All places, that of the oldest node first.
+    pub fn oldest_first(&self) -> Vec<u32> {
+        let mut listed = match self.few() {
+            Some(few) => few.to_vec(),
+            None => self.far.iter().map(|(&id, &place)| (id, place)).collect(),
+        };
+        listed.sort_unstable();
+        let near = self.near.iter().rev().copied().filter(|place| *place != Self::NONE);
+        listed.into_iter().map(|(_, place)| place).chain(near).collect()
     }
 }
 
@@ -520,7 +517,7 @@ pub(crate) fn reachable<'a>(
     mut enter: impl FnMut(&Tensor) -> bool,
 ) -> Vec<Tensor> {
     let roots: Vec<&Tensor> = roots.into_iter().collect();
-    let mut seen = AgeMap::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
+    let mut seen = Places::new(roots.iter().map(|x| x.id()).max().unwrap_or(0));
     let mut found: Vec<Tensor> = Vec::with_capacity(ROOM);
     let mut meet = |x: &Tensor, found: &mut Vec<Tensor>| {
         if seen.get(x.id()).is_none() {
@@ -537,11 +534,11 @@ pub(crate) fn reachable<'a>(
         }
         next += 1;
     }
-    in_order(found, seen.oldest_first().into_iter())
+    in_order(found, &seen.oldest_first())
 }
 
 /// `list` in the order of its places that `order` gives, each once.
-pub(crate) fn in_order<T>(list: Vec<T>, order: impl Iterator<Item = usize>) -> Vec<T> {
+pub(crate) fn in_order<T>(list: Vec<T>, order: &[u32]) -> Vec<T> {
     let mut list: Vec<Option<T>> = list.into_iter().map(Some).collect();
-    order.map(|at| list[at].take().expect("each once")).collect()
+    order.iter().map(|&at| list[at as usize].take().expect("each once")).collect()
 }

@@ -4,7 +4,7 @@
 use super::Value;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::graph::{AgeMap, IdMap, ROOM, in_order};
+use crate::graph::{IdMap, Places, ROOM, in_order};
 use crate::ops::Op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -313,7 +313,7 @@ struct Walk {
     /// The values that are known, with the positions of their nodes: in the same order.
     values: Vec<(u32, Value)>,
     /// Where each node stands in `nodes`.
-    position: AgeMap<u32>,
+    position: Places,
 }
 
 impl Walk {
@@ -322,7 +322,7 @@ impl Walk {
         let mut walk = Walk {
             nodes: Vec::with_capacity(ROOM),
             values: Vec::with_capacity(ROOM),
-            position: AgeMap::new(roots.iter().map(Tensor::id).max().unwrap_or(0)),
+            position: Places::new(roots.iter().map(Tensor::id).max().unwrap_or(0)),
         };
         for root in roots.iter().filter(|root| !root.node().is_evaluated()) {
             let at = walk.meet(root);
@@ -340,9 +340,9 @@ impl Walk {
     /// Where a node stands in the list, at whose end it is put at the first meeting.
     fn meet(&mut self, x: &Tensor) -> u32 {
         if let Some(at) = self.position.get(x.id()) {
-            return at;
+            return at as u32;
         }
-        let at = self.nodes.len() as u32;
+        let at = self.nodes.len();
         self.position.insert(x.id(), at);
         self.nodes.push(Captured {
             tensor: x.clone(),
@@ -355,7 +355,7 @@ impl Walk {
             depends: false,
             words: 0..0,
         });
-        at
+        at as u32
     }
 
     /// Meets the inputs of a node unless its value is known.
@@ -374,14 +374,16 @@ impl Walk {
         for (new, &old) in order.iter().enumerate() {
             rank[old as usize] = new as u32;
         }
-        self.nodes = in_order(std::mem::take(&mut self.nodes), order.into_iter().map(|at| at as usize));
+        self.nodes = in_order(std::mem::take(&mut self.nodes), &order);
         for node in &mut self.nodes {
             node.inputs.iter_mut().for_each(|at| *at = rank[*at as usize]);
         }
-        self.values.iter_mut().for_each(|(at, _)| *at = rank[*at as usize]);
-        self.values.sort_unstable_by_key(|(at, _)| *at);
-        for (leaf, (at, _)) in self.values.iter().enumerate() {
-            self.nodes[*at as usize].role = Role::Leaf(leaf as u32);
+        let mut values: Vec<Option<Value>> = order.iter().map(|_| None).collect();
+        self.values.drain(..).for_each(|(at, value)| values[rank[at as usize] as usize] = Some(value));
+        for (at, value) in values.into_iter().enumerate() {
+            let Some(value) = value else { continue };
+            self.nodes[at].role = Role::Leaf(self.values.len() as u32);
+            self.values.push((at as u32, value));
         }
     }
 }
