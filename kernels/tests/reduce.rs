@@ -2,30 +2,16 @@
 
 mod buffers;
 
-use std::sync::Mutex;
-
-use buffers::{ALL, Buffer, Layout, Words, assert_close};
+use buffers::{ALL, Buffer, Layout, Words, assert_close, at_levels};
 use gradus_kernels::pointwise::{Slice, SliceMut};
 use gradus_kernels::program::{Binary, Instr, Program, Unary};
 use gradus_kernels::reduce::{Kernel, Reduction};
-use gradus_kernels::simd::{self, Level};
+use gradus_kernels::simd;
 use gradus_kernels::{DType, RawView, naive};
 
 const REDUCTIONS: [Reduction; 5] =
     [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::ArgMax, Reduction::ArgMin];
 const TYPES: [DType; 5] = [DType::F32, DType::F64, DType::I32, DType::U32, DType::Bool];
-
-/// The level is one for the process; each test holds it while it runs.
-static LEVEL: Mutex<()> = Mutex::new(());
-
-fn at_levels(mut f: impl FnMut(Level)) {
-    let _held = LEVEL.lock().unwrap_or_else(|e| e.into_inner());
-    for level in simd::available() {
-        simd::force(level);
-        f(level);
-    }
-    simd::force(simd::detected());
-}
 
 fn identity(t: DType) -> Program {
     Program { code: vec![(Instr::Input(0), t)], outputs: vec![0] }

@@ -1,6 +1,22 @@
 //! Operands for the tests: strided views into buffers with guards around them, and values that hurt.
 
+use std::sync::Mutex;
+
+use gradus_kernels::simd::{self, Level};
 use gradus_kernels::{DType, MAX_RANK, RawView, contiguous};
+
+/// The level is one for the process; each test holds it while it runs.
+static LEVEL: Mutex<()> = Mutex::new(());
+
+/// Runs `f` at every level of SIMD that the machine has.
+pub fn at_levels(mut f: impl FnMut(Level)) {
+    let _held = LEVEL.lock().unwrap_or_else(|e| e.into_inner());
+    for level in simd::available() {
+        simd::force(level);
+        f(level);
+    }
+    simd::force(simd::detected());
+}
 
 /// A small generator of pseudo-random words (splitmix64), so that failures repeat.
 pub struct Words(pub u64);

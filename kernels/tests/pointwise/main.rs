@@ -6,12 +6,10 @@ mod functions;
 mod memory;
 mod phrases;
 
-use std::sync::Mutex;
-
-use buffers::{ALL, Buffer, Layout, Words, assert_close};
+use buffers::{ALL, Buffer, Layout, Words, assert_close, at_levels};
 use gradus_kernels::pointwise::{Kernel, Slice, SliceMut};
 use gradus_kernels::program::{Binary, Instr, Program, Random, Unary};
-use gradus_kernels::simd::{self, Level};
+use gradus_kernels::simd;
 use gradus_kernels::{DType, RawView, naive};
 
 const TYPES: [DType; 5] = [DType::F32, DType::F64, DType::I32, DType::U32, DType::Bool];
@@ -56,18 +54,6 @@ const BINARY: [Binary; 11] = [
 /// The layouts in which no two elements share a place.
 const DENSE: [Layout; 5] =
     [Layout::Contiguous, Layout::Transposed, Layout::Spread, Layout::Reversed, Layout::Padded];
-
-/// The level is one for the process; each test holds it while it runs.
-static LEVEL: Mutex<()> = Mutex::new(());
-
-fn at_levels(mut f: impl FnMut(Level)) {
-    let _held = LEVEL.lock().unwrap_or_else(|e| e.into_inner());
-    for level in simd::available() {
-        simd::force(level);
-        f(level);
-    }
-    simd::force(simd::detected());
-}
 
 fn program(code: &[(Instr, DType)], outputs: &[u16]) -> Program {
     Program { code: code.to_vec(), outputs: outputs.to_vec() }
