@@ -42,6 +42,9 @@ pub(crate) struct Chain {
     pub block: usize,
     /// What only the members see: it never leaves the cache.
     pub local: Vec<Local>,
+    /// The first operand that the first member reads, if it lies in memory index by index of the common axis, and the
+    /// bytes of an index.
+    pub rows: Option<(Operand, DType, usize)>,
 }
 
 /// A slot whose blocks lie, one after the other in time, in the same scratch memory.
@@ -170,19 +173,6 @@ fn results(kernel: &Kernel, axis: usize) -> Option<Vec<(u32, usize)>> {
         }
         _ => None,
     }
-}
-
-/// The first operand that the first of a chain's members reads, if it lies in memory index by index of the common axis, and
-/// the bytes of an index.
-pub(super) fn rows_read_first(chain: &Chain, plan: &Plan) -> Option<(Operand, DType, usize)> {
-    let first = chain.members.first().filter(|first| first.traffic.far)?;
-    let kernel = &plan.steps[first.step].kernel;
-    let (shape, _) = space(kernel)?;
-    let &(operand, dtype) = inputs(kernel).first()?;
-    let strides = &operand.layout.strides;
-    let others = (0..shape.rank()).filter(|&k| k != first.axis && shape[k] > 1);
-    let last: isize = others.map(|k| strides[k] * (shape[k] as isize - 1)).sum();
-    (strides[first.axis] == last + 1).then_some((operand, dtype, (last as usize + 1) * dtype.size()))
 }
 
 /// What a map or a reduction reads and writes, and how many bytes of it.
@@ -365,6 +355,18 @@ impl<'a> Search<'a> {
         self.members.iter().map(reads_first).collect()
     }
 
+    /// As [`Chain::rows`].
+    fn rows(&self) -> Option<(Operand, DType, usize)> {
+        let first = self.members.first().filter(|first| first.traffic.far)?;
+        let kernel = &self.steps[first.step].kernel;
+        let (shape, _) = space(kernel)?;
+        let &(operand, dtype) = inputs(kernel).first()?;
+        let strides = &operand.layout.strides;
+        let others = (0..shape.rank()).filter(|&k| k != first.axis && shape[k] > 1);
+        let last: isize = others.map(|k| strides[k] * (shape[k] as isize - 1)).sum();
+        (strides[first.axis] == last + 1).then_some((operand, dtype, (last as usize + 1) * dtype.size()))
+    }
+
     /// The chain, if running it in blocks is worth it.
     fn finish(mut self) -> Option<Chain> {
         let end = self.members.last()?.step + 1;
@@ -402,8 +404,8 @@ impl<'a> Search<'a> {
         let row = self.written.values().copied().max().unwrap_or(1).max(1);
         let longer = LONG.div_ceil(row).min(MOST_BYTES / each.max(1));
         let block = (BLOCK_BYTES / each.max(1)).max(longer).clamp(1, self.len.div_ceil(8));
-        let (steps, local) = (self.first..end, Vec::new());
-        Some(Chain { steps, members: self.members, after: self.after, len: self.len, block, local })
+        let (steps, local, rows) = (self.first..end, Vec::new(), self.rows());
+        Some(Chain { steps, members: self.members, after: self.after, len: self.len, block, local, rows })
     }
 }
 

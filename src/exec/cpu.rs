@@ -303,8 +303,7 @@ impl Machine<'_> {
         steps.iter().try_for_each(|step| self.begin(step, plan, &chain.local))?;
         let parts: Vec<Part> = chain.members.iter().map(|member| self.part(member, chain, program)).collect();
         let (params, bytes, exhausted) = (&self.capture.params, chain.scratch(), AtomicBool::new(false));
-        let rows = chain::rows_read_first(chain, plan);
-        let rows = rows.map_or([0; 2], |(o, dtype, bytes)| [self.address(&o, dtype).addr(), bytes]);
+        let rows = chain.rows.map_or([0; 2], |(o, dtype, bytes)| [self.address(&o, dtype).addr(), bytes]);
         par::for_each(chain.len.div_ceil(chain.block), |block| {
             let start = block * chain.block;
             let Ok(scratch) = Buffer::new(bytes) else { return exhausted.store(true, Relaxed) };
