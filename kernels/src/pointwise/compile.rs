@@ -21,7 +21,7 @@ pub(super) enum Source {
 }
 
 /// What a step does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Op {
     Unary(Unary),
     Binary(Binary),
