@@ -30,8 +30,9 @@ const STRIPE: usize = 16;
 const IN_PLACE_B: usize = 3;
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// Bytes of C handed to the epilogue at once: still in the second-level cache.
-const C_BLOCK: usize = 128 << 10;
+/// Bytes of C handed to the epilogue at once: still in the second-level cache, and enough of it for whole rows of common
+/// layers, which run as one.
+const C_BLOCK: usize = 512 << 10;
 
 /// The left operand, rows × k.
 pub trait Left<T>: Sync {
