@@ -3,6 +3,7 @@
 mod cache;
 mod capture;
 mod chain;
+mod clock;
 mod cpu;
 mod fuse;
 #[cfg(feature = "gpu")]
@@ -22,12 +23,12 @@ use crate::shape::Layout;
 use crate::tensor::Tensor;
 use cache::Ready;
 use capture::{Capture, Keep};
+use clock::Instant;
 use spend::Spent;
 use std::cell::Cell;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 pub use trace::{KernelTime, kernel_times};
 pub(crate) use value::Value;
 
