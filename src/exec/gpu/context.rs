@@ -320,7 +320,8 @@ pub(crate) fn adapters() -> Vec<Adapter> {
 fn describe(adapter: &wgpu::Adapter) -> Adapter {
     let (info, limits) = (adapter.get_info(), limits(&adapter.limits()));
     Adapter {
-        name: info.name,
+        // Browsers may keep it to themselves.
+        name: if info.name.is_empty() { String::from("unnamed") } else { info.name },
         kind: match info.device_type {
             wgpu::DeviceType::DiscreteGpu => "discrete",
             wgpu::DeviceType::IntegratedGpu => "integrated",

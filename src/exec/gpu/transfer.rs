@@ -179,6 +179,9 @@ impl Stored {
         for (other, word) in others.iter().zip(found) {
             let _ = other.buffer.known.set((other.offset, word));
         }
+        if let Ok(word) = own.as_slice().try_into() {
+            let _ = self.buffer.known.set((self.offset, word));
+        }
         Ok(own)
     }
 }
