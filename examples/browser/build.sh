@@ -20,12 +20,12 @@ else
     exit 3
 fi
 
-cargo build --quiet --release --locked -p glue
+cargo build --quiet --locked -p glue
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128,+bulk-memory"
 if [ -n "$std" ]; then
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
 fi
 cargo build --quiet --release --locked -p browser --target $target $std
 mkdir -p $page
-target/release/glue target/$target/release/browser.wasm $page
+target/debug/glue target/$target/release/browser.wasm $page
 cp index.html $page
