@@ -234,6 +234,10 @@ fn in_spare(node: Node) -> Arc<Node> {
 
 /// Lets go of a handle. If it was the last one, the memory of the node is kept for another.
 pub(crate) fn recycle(mut handle: Arc<Node>) {
+    // The cheaper question first.
+    if Arc::strong_count(&handle) > 1 {
+        return;
+    }
     let Some(node) = Arc::get_mut(&mut handle) else { return };
     let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
     (state.value, node.device, node.op) = (None, None, Op::Leaf);
@@ -424,20 +428,14 @@ impl Hasher for IdHasher {
 /// A map keyed by node id.
 pub(crate) type IdMap<T> = HashMap<u64, T, BuildHasherDefault<IdHasher>>;
 
-/// The place that each of some nodes has in a list, by id, for a walk down from a node. One operation and its inputs stand
-/// in a short list, which takes no memory; what was made shortly before the start of the walk, which is nearly all of a
-/// step, stands in a table by age and needs no hashing.
+/// The place that each of some nodes has in a list, by id, for a walk down from a node. What was made shortly before the
+/// start of the walk, which is nearly all of a step, stands in a table by age and needs no hashing.
 pub(crate) struct Places {
     newest: u64,
-    few: [(u64, u32); FEW],
-    count: usize,
     /// By age, [`Places::NONE`] where there is none.
     near: Vec<u32>,
     far: IdMap<u32>,
 }
-
-/// Entries that [`Places`] have in their short list.
-const FEW: usize = 8;
 
 impl Places {
     const NONE: u32 = u32::MAX;
@@ -448,7 +446,7 @@ impl Places {
 
     /// No places; `newest` is the id that the walk starts at.
     pub fn new(newest: u64) -> Places {
-        Places { newest, few: [(0, 0); FEW], count: 0, near: Vec::new(), far: IdMap::default() }
+        Places { newest, near: Vec::new(), far: IdMap::default() }
     }
 
     /// Where a node stands in the table; nowhere if it is older, or newer than the walk's start.
@@ -456,26 +454,9 @@ impl Places {
         self.newest.checked_sub(id).filter(|&age| age < Self::NEAR).map(|age| age as usize)
     }
 
-    /// The entries while they are few; `None` once there were more.
-    fn few(&self) -> Option<&[(u64, u32)]> {
-        self.few.get(..self.count)
-    }
-
     /// Gives a node that has none its place.
     pub fn insert(&mut self, id: u64, place: usize) {
-        match self.few.get_mut(self.count) {
-            Some(free) => *free = (id, place as u32),
-            None => {
-                if self.count == FEW {
-                    self.few.into_iter().for_each(|(id, place)| self.list(id, place));
-                }
-                self.list(id, place as u32);
-            }
-        }
-        self.count += 1;
-    }
-
-    fn list(&mut self, id: u64, place: u32) {
+        let place = place as u32;
         let Some(age) = self.near(id) else {
             self.far.insert(id, place);
             return;
@@ -488,28 +469,24 @@ impl Places {
 
     /// The place of a node, if it has one.
     pub fn get(&self, id: u64) -> Option<usize> {
-        let place = match (self.few(), self.near(id)) {
-            (Some(few), _) => few.iter().find(|entry| entry.0 == id)?.1,
-            (None, Some(age)) => *self.near.get(age)?,
-            (None, None) => *self.far.get(&id)?,
+        let place = match self.near(id) {
+            Some(age) => *self.near.get(age)?,
+            None => *self.far.get(&id)?,
         };
         (place != Self::NONE).then_some(place as usize)
     }
 
     /// All places, that of the oldest node first.
     pub fn oldest_first(&self) -> Vec<u32> {
-        let mut listed = match self.few() {
-            Some(few) => few.to_vec(),
-            None => self.far.iter().map(|(&id, &place)| (id, place)).collect(),
-        };
-        listed.sort_unstable();
+        let mut far: Vec<(u64, u32)> = self.far.iter().map(|(&id, &place)| (id, place)).collect();
+        far.sort_unstable();
         let near = self.near.iter().rev().copied().filter(|place| *place != Self::NONE);
-        listed.into_iter().map(|(_, place)| place).chain(near).collect()
+        far.into_iter().map(|(_, place)| place).chain(near).collect()
     }
 }
 
-/// Nodes that a walk has room for from the start: few, since one operation evaluated by itself should cost little.
-pub(crate) const ROOM: usize = FEW;
+/// Nodes that a walk has room for from the start.
+pub(crate) const ROOM: usize = 16;
 
 /// The nodes reachable from `roots`, oldest first. `enter` says whether to go on below a node.
 pub(crate) fn reachable<'a>(

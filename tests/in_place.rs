@@ -2,7 +2,7 @@
 
 use gradus::nn::Param;
 use gradus::optim::Adam;
-use gradus::{Tensor, grad, memory_stats, reset_peak};
+use gradus::{Rng, Tensor, grad, memory_stats, reset_peak};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -46,6 +46,19 @@ fn a_step_needs_no_room_for_what_replaces_the_old() {
     assert!(step() < 1.1, "the parameter is held, its moments are not");
     assert_eq!(held.to_vec::<f32>().unwrap(), old);
     assert_ne!(p.get().to_vec::<f32>().unwrap(), old);
+}
+
+#[test]
+fn each_value_takes_the_place_of_the_one_it_replaces() {
+    let _turn = turn();
+    let (_p, mut opt) = parameter();
+    // A gradient that is kept offers its memory to nobody, though it is read for the last time.
+    let gradient = Rng::seed(1).uniform([N]);
+    gradient.eval().unwrap();
+    let mut step = || growth(|| opt.step_with(std::slice::from_ref(&gradient)).unwrap());
+    step();
+    let second = step();
+    assert!(second < 0.1, "{second}");
 }
 
 #[test]

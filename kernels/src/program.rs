@@ -45,6 +45,17 @@ impl Instr {
     pub const fn reads_index(self) -> bool {
         matches!(self, Instr::Index | Instr::Random { .. })
     }
+
+    /// The registers it reads.
+    pub fn reads(self) -> impl Iterator<Item = Reg> {
+        let list = match self {
+            Instr::Unary(_, a) | Instr::Cast(a) => [Some(a), None, None],
+            Instr::Binary(_, a, b) => [Some(a), Some(b), None],
+            Instr::Select(c, a, b) => [Some(c), Some(a), Some(b)],
+            Instr::Input(_) | Instr::Param(_) | Instr::Index | Instr::Random { .. } => [None; 3],
+        };
+        list.into_iter().flatten()
+    }
 }
 
 /// Functions of one argument.
@@ -145,6 +156,23 @@ pub struct Program {
     pub code: Vec<(Instr, DType)>,
     /// The registers stored to the outputs, in order.
     pub outputs: Vec<Reg>,
+}
+
+impl Program {
+    /// How many instructions lie at least between input operand `k` and register `to`, `to`'s own among them; the largest
+    /// number where that does not depend on the operand.
+    pub fn distance(&self, k: u16, to: Reg) -> u32 {
+        let mut from = vec![u32::MAX; usize::from(to) + 1];
+        for (i, &(instr, _)) in self.code[..=usize::from(to)].iter().enumerate() {
+            for read in instr.reads() {
+                from[i] = from[i].min(from[usize::from(read)].saturating_add(1));
+            }
+            if instr == Instr::Input(k) {
+                from[i] = 0;
+            }
+        }
+        from[usize::from(to)]
+    }
 }
 
 impl Binary {

@@ -1,6 +1,5 @@
 //! Plans made before, found again by the whole key of a graph: never by a hash alone.
 
-use super::STATS;
 use super::capture::Capture;
 use super::cpu;
 #[cfg(feature = "gpu")]
@@ -9,7 +8,6 @@ use super::plan::plan;
 use crate::error::Result;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// How many plans are kept; the one unused for longest goes first.
@@ -74,9 +72,18 @@ impl Hasher for KeyHasher {
 struct Cache {
     plans: HashMap<Box<[u64]>, Entry, BuildHasherDefault<KeyHasher>>,
     clock: u64,
+    /// How many plans were made, and how many of the lookups found one.
+    made: u64,
+    found: u64,
 }
 
 static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
+
+/// How many plans were made so far, and how often one made before was found.
+pub(super) fn counts() -> [u64; 2] {
+    let guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    guard.as_ref().map_or([0; 2], |cache| [cache.made, cache.found])
+}
 
 /// The plan for a captured graph.
 ///
@@ -84,13 +91,12 @@ static CACHE: Mutex<Option<Cache>> = Mutex::new(None);
 /// What making kernels ready for a GPU can give: a limit, a lost device.
 pub(super) fn plan_for(capture: &Capture) -> Result<Arc<Ready>> {
     if let Some(plan) = lookup(capture) {
-        STATS.plans_replayed.fetch_add(1, Relaxed);
         return Ok(plan);
     }
     let plan = Arc::new(make_ready(capture)?);
-    STATS.plans_made.fetch_add(1, Relaxed);
     let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = guard.get_or_insert_default();
+    cache.made += 1;
     if cache.plans.len() >= CAPACITY {
         let oldest = cache.plans.iter().min_by_key(|(_, e)| e.used).map(|(key, _)| key.clone());
         oldest.and_then(|key| cache.plans.remove(&key));
@@ -115,6 +121,7 @@ fn lookup(capture: &Capture) -> Option<Arc<Ready>> {
     cache.clock += 1;
     let entry = cache.plans.get_mut(capture.key.as_slice())?;
     entry.used = cache.clock;
+    cache.found += 1;
     Some(Arc::clone(&entry.plan))
 }
 

@@ -94,7 +94,7 @@ pub(crate) enum Role {
 pub(crate) struct Capture {
     /// Where it is computed.
     pub device: Device,
-    /// In order of creation: inputs before users.
+    /// Inputs before users.
     pub nodes: Vec<Captured>,
     pub leaves: Vec<Value>,
     /// Distinct numbers of the graph: constants, seeds, draw numbers.
@@ -110,18 +110,13 @@ impl Capture {
     /// What moving a value to that device can give, and types that it does not have.
     pub fn new(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
         crate::ops::forget_numbers();
-        let Walk { nodes, mut values, .. } = Walk::new(roots);
+        let (nodes, mut leaves) = Few::new(roots).unwrap_or_else(|| Walk::new(roots));
         if nodes.is_empty() {
             return Ok(None);
         }
-        let device = settle(&nodes, &mut values)?;
-        let mut capture = Capture {
-            device,
-            leaves: values.into_iter().map(|(_, value)| value).collect(),
-            params: Vec::new(),
-            key: Vec::with_capacity(nodes.len() * 8),
-            nodes,
-        };
+        let device = settle(&nodes, &mut leaves)?;
+        let (params, key) = (Vec::new(), Vec::with_capacity(nodes.len() * 8));
+        let mut capture = Capture { device, leaves, params, key, nodes };
         let mut given: IdMap<usize> = IdMap::default();
         spent.iter().for_each(|x| *given.entry(x.id()).or_default() += 1);
         let mut params: IdMap<u32> = IdMap::default();
@@ -157,24 +152,26 @@ impl Capture {
             return;
         }
         let inside = self.inside_checkpoints();
-        for (node, inside) in self.nodes.iter_mut().zip(inside) {
+        for (i, node) in self.nodes.iter_mut().enumerate() {
             // Besides those of the user there is one handle here, and one for each use in the graph.
             let held = node.tensor.handles() > 1 + node.uses;
-            if node.wanted == 0 && !inside && (keep == Keep::All || held) {
+            if node.wanted == 0 && inside.get(i) != Some(&true) && (keep == Keep::All || held) {
                 node.wanted = if node.depends { 2 } else { 1 };
             }
         }
     }
 
-    /// The nodes of checkpoints' segments: their values are to be computed again, so they are not kept for later.
+    /// The nodes of checkpoints' segments, if there are any: their values are to be computed again, so they are not kept
+    /// for later.
     fn inside_checkpoints(&self) -> Vec<bool> {
-        let mut inside = vec![false; self.nodes.len()];
+        let mut inside = Vec::new();
         // Newest first, so that the outermost of nested segments marks the others.
         for node in self.nodes.iter().rev() {
             let (Op::Checkpoint, Some((&end, given))) = (&node.tensor.node().op, node.inputs.split_first())
             else {
                 continue;
             };
+            inside.resize(self.nodes.len(), false);
             let given: HashSet<u32> = given.iter().copied().collect();
             let mut stack = vec![end];
             while let Some(i) = stack.pop() {
@@ -306,22 +303,88 @@ fn conv_words(c: &gradus_kernels::conv::Conv) -> Vec<u64> {
     single.into_iter().chain(lists.into_iter().flatten()).map(|v| v as u64).collect()
 }
 
-/// The nodes below some roots down to those with a value.
-struct Walk {
-    /// Oldest first, in the end.
+impl Captured {
+    fn new(tensor: &Tensor, role: Role) -> Captured {
+        Captured {
+            tensor: tensor.clone(),
+            inputs: Positions::Few(0, [0; 3]),
+            role,
+            params: [0; 2],
+            wanted: 0,
+            uses: 0,
+            spent: 0,
+            depends: false,
+            words: 0..0,
+        }
+    }
+}
+
+/// How many nodes a small graph has at most.
+const FEW: usize = 8;
+
+/// The nodes of a small graph, as one operation by itself is, found without a table of places or a sort: each after those
+/// that it is computed from.
+#[derive(Default)]
+struct Few {
     nodes: Vec<Captured>,
-    /// The values that are known, with the positions of their nodes: in the same order.
-    values: Vec<(u32, Value)>,
+    leaves: Vec<Value>,
+    /// How many nodes were met, which bounds the recursion.
+    met: usize,
+}
+
+impl Few {
+    /// The nodes below those of `roots` whose values are not known, which are marked as wanted, and the values that are
+    /// known; `None` where they are more than a few.
+    fn new(roots: &[Tensor]) -> Option<(Vec<Captured>, Vec<Value>)> {
+        let mut few = Few { nodes: Vec::with_capacity(FEW), leaves: Vec::with_capacity(FEW), met: 0 };
+        for root in roots.iter().filter(|root| !root.node().is_evaluated()) {
+            let at = few.place(root)?;
+            few.nodes[at as usize].wanted = 3;
+        }
+        Some((few.nodes, few.leaves))
+    }
+
+    /// Where a node stands in the list.
+    fn place(&mut self, x: &Tensor) -> Option<u32> {
+        if let Some(at) = self.nodes.iter().position(|node| node.tensor.id() == x.id()) {
+            return Some(at as u32);
+        }
+        self.met += 1;
+        if self.met > FEW {
+            return None;
+        }
+        let (mut node, mut fits) = (Captured::new(x, Role::Pending), true);
+        let value = x.node().value_or_inputs(|inputs| {
+            node.inputs = Positions::of(inputs, |input| {
+                let at = self.place(input);
+                fits &= at.is_some();
+                at.unwrap_or(0)
+            });
+        });
+        if let Some(value) = value {
+            node.role = Role::Leaf(self.leaves.len() as u32);
+            self.leaves.push(value);
+        }
+        self.nodes.push(node);
+        fits.then_some(self.nodes.len() as u32 - 1)
+    }
+}
+
+/// A walk over the nodes below some roots down to those with a value.
+struct Walk {
+    nodes: Vec<Captured>,
+    leaves: Vec<Value>,
     /// Where each node stands in `nodes`.
     position: Places,
 }
 
 impl Walk {
-    /// Walks down from those of `roots` whose values are not known, and marks them as wanted.
-    fn new(roots: &[Tensor]) -> Walk {
+    /// Walks down from those of `roots` whose values are not known, and marks them as wanted. Gives the nodes, oldest first,
+    /// and the values that are known, in the same order.
+    fn new(roots: &[Tensor]) -> (Vec<Captured>, Vec<Value>) {
         let mut walk = Walk {
             nodes: Vec::with_capacity(ROOM),
-            values: Vec::with_capacity(ROOM),
+            leaves: Vec::with_capacity(ROOM),
             position: Places::new(roots.iter().map(Tensor::id).max().unwrap_or(0)),
         };
         for root in roots.iter().filter(|root| !root.node().is_evaluated()) {
@@ -333,8 +396,7 @@ impl Walk {
             walk.look_below(next);
             next += 1;
         }
-        walk.sort();
-        walk
+        walk.sorted()
     }
 
     /// Where a node stands in the list, at whose end it is put at the first meeting.
@@ -344,17 +406,7 @@ impl Walk {
         }
         let at = self.nodes.len();
         self.position.insert(x.id(), at);
-        self.nodes.push(Captured {
-            tensor: x.clone(),
-            inputs: Positions::Few(0, [0; 3]),
-            role: Role::Pending,
-            params: [0; 2],
-            wanted: 0,
-            uses: 0,
-            spent: 0,
-            depends: false,
-            words: 0..0,
-        });
+        self.nodes.push(Captured::new(x, Role::Pending));
         at as u32
     }
 
@@ -364,41 +416,48 @@ impl Walk {
         let mut inputs = Positions::Few(0, [0; 3]);
         let value = tensor.node().value_or_inputs(|list| inputs = Positions::of(list, |x| self.meet(x)));
         self.nodes[at].inputs = inputs;
-        self.values.extend(value.map(|value| (at as u32, value)));
+        if let Some(value) = value {
+            self.nodes[at].role = Role::Leaf(self.leaves.len() as u32);
+            self.leaves.push(value);
+        }
     }
 
     /// Brings the nodes into the order of creation, and with them all that speaks of their positions.
-    fn sort(&mut self) {
+    fn sorted(self) -> (Vec<Captured>, Vec<Value>) {
         let order = self.position.oldest_first();
         let mut rank = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
             rank[old as usize] = new as u32;
         }
-        self.nodes = in_order(std::mem::take(&mut self.nodes), &order);
-        for node in &mut self.nodes {
+        let mut nodes = in_order(self.nodes, &order);
+        let mut known: Vec<Option<Value>> = self.leaves.into_iter().map(Some).collect();
+        let mut leaves = Vec::with_capacity(known.len());
+        for node in &mut nodes {
             node.inputs.iter_mut().for_each(|at| *at = rank[*at as usize]);
+            if let Role::Leaf(leaf) = &mut node.role {
+                let value = known[*leaf as usize].take();
+                *leaf = leaves.len() as u32;
+                leaves.extend(value);
+            }
         }
-        let mut values: Vec<Option<Value>> = order.iter().map(|_| None).collect();
-        self.values.drain(..).for_each(|(at, value)| values[rank[at as usize] as usize] = Some(value));
-        for (at, value) in values.into_iter().enumerate() {
-            let Some(value) = value else { continue };
-            self.nodes[at].role = Role::Leaf(self.values.len() as u32);
-            self.values.push((at as u32, value));
-        }
+        (nodes, leaves)
     }
 }
 
 /// Finds where a graph is computed, and brings there what lies elsewhere: values of nodes that belong to no device.
-fn settle(nodes: &[Captured], values: &mut [(u32, Value)]) -> Result<Device> {
+fn settle(nodes: &[Captured], leaves: &mut [Value]) -> Result<Device> {
     let owner = nodes.iter().filter(|node| node.wanted == 3).find_map(|node| node.tensor.device());
-    let away = || values.iter().map(|(_, value)| value.device()).find(|d| !d.is_cpu());
+    let away = || leaves.iter().map(Value::device).find(|d| !d.is_cpu());
     let device = owner.or_else(away).or_else(Device::scoped).unwrap_or(Device::cpu());
-    for (at, value) in values.iter_mut().filter(|(_, value)| !value.lies_on(&device)) {
-        let tensor = &nodes[*at as usize].tensor;
-        *value = value.on(&device, tensor.shape(), tensor.dtype())?;
-        tensor.node().set_value(value.clone());
-    }
-    for Captured { tensor, .. } in nodes.iter().filter(|node| node.role == Role::Pending) {
+    for Captured { tensor, role, .. } in nodes {
+        if let Role::Leaf(leaf) = *role {
+            let value = &mut leaves[leaf as usize];
+            if !value.lies_on(&device) {
+                *value = value.on(&device, tensor.shape(), tensor.dtype())?;
+                tensor.node().set_value(value.clone());
+            }
+            continue;
+        }
         let site = tensor.node().site;
         if matches!(tensor.node().op, Op::Leaf) {
             let reason =

@@ -4,7 +4,6 @@ use gradus_kernels::huge;
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::HashMap;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Every buffer starts on a cache line, which is also an AVX-512 vector.
@@ -12,17 +11,10 @@ const ALIGN: usize = 64;
 /// From so many bytes on, sizes are rounded up less.
 const FINE: usize = 1 << 12;
 
-/// Bytes in use by tensors, not counting what the pool holds back.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-/// The largest value [`LIVE`] has had.
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// How often the system was asked for memory.
-static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-
 /// Memory statistics of the process. See [`memory_stats`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStats {
-    /// Bytes that tensors hold now.
+    /// Bytes that tensors hold now, not counting what the pool holds back.
     pub live: usize,
     /// The most they have held at once since the start or [`reset_peak`].
     pub peak: usize,
@@ -32,16 +24,13 @@ pub struct MemoryStats {
 
 /// Bytes held by tensors now and at most, and how often the system was asked for more.
 pub fn memory_stats() -> MemoryStats {
-    MemoryStats {
-        live: LIVE.load(Relaxed),
-        peak: PEAK.load(Relaxed),
-        system_allocations: REQUESTS.load(Relaxed),
-    }
+    pool().stats
 }
 
 /// Starts the measurement of the peak anew.
 pub fn reset_peak() {
-    PEAK.store(LIVE.load(Relaxed), Relaxed);
+    let stats = &mut pool().stats;
+    stats.peak = stats.live;
 }
 
 /// Gives the memory that no tensor uses back to the system: all of a chunk that no tensor has a part of.
@@ -68,7 +57,6 @@ impl Chunk {
         let layout = Layout::from_size_align(bytes.checked_next_multiple_of(huge::PAGE)?, huge::PAGE).ok()?;
         // SAFETY: the size is not zero, as no class is.
         let start = NonNull::new(unsafe { alloc(layout) })?;
-        REQUESTS.fetch_add(1, Relaxed);
         Some(Chunk { start, layout, cut: 0, held: 0 })
     }
 }
@@ -95,6 +83,7 @@ struct Pool {
     chunks: Vec<Option<Chunk>>,
     /// Free blocks by size class.
     free: HashMap<usize, Vec<Block>>,
+    stats: MemoryStats,
 }
 
 // SAFETY: chunks and the blocks in the pool are plain memory that the pool alone has addresses of.
@@ -117,11 +106,14 @@ impl Pool {
             })?,
         };
         self.chunk(block).held += 1;
+        self.stats.live += class;
+        self.stats.peak = self.stats.peak.max(self.stats.live);
         Some(block)
     }
 
     fn put(&mut self, class: usize, block: Block) {
         self.chunk(block).held -= 1;
+        self.stats.live -= class;
         self.free.entry(class).or_default().push(block);
     }
 
@@ -139,6 +131,7 @@ impl Pool {
                 let all: usize = self.chunks.iter().flatten().map(|c| c.layout.size()).sum();
                 let usual = all.clamp(CHUNKS[0], CHUNKS[1]);
                 let chunk = Chunk::new(usual.max(class)).or_else(|| Chunk::new(class))?;
+                self.stats.system_allocations += 1;
                 let index = self.chunks.iter().position(Option::is_none).unwrap_or(self.chunks.len());
                 self.chunks.resize_with(self.chunks.len().max(index + 1), || None);
                 self.chunks[index] = Some(chunk);
@@ -199,8 +192,6 @@ impl Buffer {
     pub fn new(bytes: usize) -> Result<Buffer, usize> {
         let class = size_class(bytes).ok_or(bytes)?;
         let block = pool().take(class).ok_or(bytes)?;
-        let live = LIVE.fetch_add(class, Relaxed) + class;
-        PEAK.fetch_max(live, Relaxed);
         Ok(Buffer { block, class })
     }
 
@@ -222,7 +213,6 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        LIVE.fetch_sub(self.class, Relaxed);
         pool().put(self.class, self.block);
     }
 }

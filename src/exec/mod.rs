@@ -157,16 +157,12 @@ fn guarded() -> bool {
 }
 
 struct Counters {
-    plans_made: AtomicU64,
-    plans_replayed: AtomicU64,
     kernels_run: AtomicU64,
     planning_nanos: AtomicU64,
     running_nanos: AtomicU64,
 }
 
 static STATS: Counters = Counters {
-    plans_made: AtomicU64::new(0),
-    plans_replayed: AtomicU64::new(0),
     kernels_run: AtomicU64::new(0),
     planning_nanos: AtomicU64::new(0),
     running_nanos: AtomicU64::new(0),
@@ -189,9 +185,10 @@ pub struct ExecStats {
 
 /// How many plans were made and replayed, how many kernels ran, and how the time was split.
 pub fn exec_stats() -> ExecStats {
+    let [plans_made, plans_replayed] = cache::counts();
     ExecStats {
-        plans_made: STATS.plans_made.load(Relaxed),
-        plans_replayed: STATS.plans_replayed.load(Relaxed),
+        plans_made,
+        plans_replayed,
         kernels_run: STATS.kernels_run.load(Relaxed),
         planning: std::time::Duration::from_nanos(STATS.planning_nanos.load(Relaxed)),
         running: std::time::Duration::from_nanos(STATS.running_nanos.load(Relaxed)),

@@ -532,9 +532,11 @@ impl Kernel {
     /// compute the same element of `slot`.
     fn heir(&self, slot: u32, ends: &dyn Fn(Place) -> bool, taken: &HashSet<Place>) -> Option<Place> {
         let Kernel::Map(step) = self else { return None };
-        let dtype = step.outputs.iter().find(|(o, _)| o.place == Place::Slot(slot))?.1;
+        let output = step.outputs.iter().position(|(o, _)| o.place == Place::Slot(slot))?;
+        let (result, dtype) = (step.program.outputs[output], step.outputs[output].1);
         let plain = Layout::contiguous(&step.shape);
-        step.inputs.iter().find_map(|(o, d)| {
+        let mut nearest = None;
+        for (k, (o, d)) in step.inputs.iter().enumerate() {
             // The cheapest questions first: large groups ask them of every pair of an input and an output.
             let free = ends(o.place) && !taken.contains(&o.place);
             let fits = free
@@ -542,8 +544,16 @@ impl Kernel {
                 && o.layout.offset == 0
                 && o.layout.is_contiguous(&step.shape)
                 && plain.is_contiguous(&step.shape);
-            let alone = || step.inputs.iter().filter(|(p, _)| p.place == o.place).count() == 1;
-            (fits && alone()).then_some(o.place)
-        })
+            if !fits || step.inputs.iter().filter(|(p, _)| p.place == o.place).count() > 1 {
+                continue;
+            }
+            // What is changed, a parameter say, has fewer instructions before the result than what changes it; and it may
+            // be given up where the gradient is not.
+            let far = step.program.distance(k as u16, result);
+            if nearest.is_none_or(|(known, _)| far < known) {
+                nearest = Some((far, o.place));
+            }
+        }
+        nearest.map(|(_, place)| place)
     }
 }

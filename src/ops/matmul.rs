@@ -31,10 +31,18 @@ impl Tensor {
         if self.rank() == 0 || other.rank() == 0 {
             mismatch(self, other, "needs at least one axis on each side (use * for scalars)");
         }
-        let a = if self.rank() == 1 { self.unsqueeze(0) } else { self.clone() };
-        let b = if other.rank() == 1 { other.unsqueeze(1) } else { other.clone() };
-        let (m, k) = (a.shape()[a.rank() - 2], a.shape()[a.rank() - 1]);
-        let (l, n) = (b.shape()[b.rank() - 2], b.shape()[b.rank() - 1]);
+        let (row, column);
+        let (mut a, mut b) = (self, other);
+        if a.rank() == 1 {
+            row = a.unsqueeze(0);
+            a = &row;
+        }
+        if b.rank() == 1 {
+            column = b.unsqueeze(1);
+            b = &column;
+        }
+        let (lead, [m, k]) = a.shape().split_last_chunk().expect("two axes");
+        let (other_lead, [l, n]) = b.shape().split_last_chunk().expect("two axes");
         if k != l {
             mismatch(
                 self,
@@ -42,20 +50,25 @@ impl Tensor {
                 "the inner extents differ: the last of the left must equal the last but one of the right",
             );
         }
-        let batch = Shape::of(&a.shape()[..a.rank() - 2]).broadcast(&Shape::of(&b.shape()[..b.rank() - 2]));
-        let Some(batch) = batch else { mismatch(self, other, "the leading axes do not broadcast") };
-        let product = if b.rank() == 2 && a.rank() > 2 {
-            // One matrix on the right serves all rows at once.
-            let dims: Vec<usize> = a.shape()[..a.rank() - 1].iter().copied().chain([n]).collect();
-            product(&a.reshape([batch.numel() * m, k]), &b).reshape(dims)
-        } else {
-            let with = |rows: usize, cols: usize| {
-                let (mut dims, lead) = ([0; MAX_RANK], batch.rank());
-                dims[..lead].copy_from_slice(&batch);
-                dims[lead..lead + 2].copy_from_slice(&[rows, cols]);
-                Shape::of(&dims[..lead + 2])
-            };
-            product(&view::expand(&a, with(m, k)), &view::expand(&b, with(k, n)))
+        let product = match (lead, other_lead) {
+            ([], []) => product(a, b),
+            (lead, []) => {
+                // One matrix on the right serves all rows at once.
+                let rows: usize = lead.iter().chain([m]).product();
+                let dims: Vec<usize> = lead.iter().chain([m, n]).copied().collect();
+                product(&a.reshape([rows, *k]), b).reshape(dims)
+            }
+            _ => {
+                let batch = Shape::of(lead).broadcast(&Shape::of(other_lead));
+                let Some(batch) = batch else { mismatch(self, other, "the leading axes do not broadcast") };
+                let with = |rows: usize, cols: usize| {
+                    let (mut dims, lead) = ([0; MAX_RANK], batch.rank());
+                    dims[..lead].copy_from_slice(&batch);
+                    dims[lead..lead + 2].copy_from_slice(&[rows, cols]);
+                    Shape::of(&dims[..lead + 2])
+                };
+                product(&view::expand(a, with(*m, *k)), &view::expand(b, with(*k, *n)))
+            }
         };
         match (self.rank(), other.rank()) {
             (1, 1) => product.reshape([0usize; 0]),

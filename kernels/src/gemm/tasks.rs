@@ -1,6 +1,6 @@
 //! How a product is cut into tasks.
 
-use super::loops::panel_height;
+use super::loops::{KC, panel_height};
 use crate::par;
 use std::ops::Range;
 
@@ -10,9 +10,12 @@ const GRAIN: usize = 1 << 19;
 /// fewer, what each task packs for itself would cost more than that saves.
 const LARGE: usize = 1 << 26;
 /// The most tasks of a thread.
-const MOST: usize = 4;
+const MOST: usize = 2;
 /// What packing one element costs, in multiply-adds.
 const PACKING: usize = 10;
+/// Elements of B that lie in the second-level cache at once. A task with more columns goes through its rows of A again
+/// for each so many, so that many rows are better than many columns.
+const B_BLOCK: usize = 1 << 18;
 
 /// A batch of products, each `rows` × `cols`, as equal tasks: either several whole products each, or a part of one.
 ///
@@ -42,10 +45,11 @@ impl Grid {
         let pieces = wanted.div_ceil(batches);
         let height = panel_height(rows, mr);
         let (down, across) = (rows.div_ceil(height), cols.div_ceil(nr));
+        let wide = B_BLOCK / k.clamp(1, KC);
         let cut = |i: usize| [down.div_ceil(i) * height, across.div_ceil(pieces.div_ceil(i)) * nr];
         let cost = |[r, c]: [usize; 2]| {
             let tasks = rows.div_ceil(r) * cols.div_ceil(c) * batches;
-            tasks.div_ceil(threads) * (r * c + PACKING * (r + c))
+            tasks.div_ceil(threads) * (r * c + PACKING * (r * c.div_ceil(wide) + c))
         };
         let part = (1..=pieces).map(cut).min_by_key(|&part| cost(part)).unwrap_or([rows, cols]);
         Grid { per_task: 1, part, ..whole }

@@ -21,7 +21,7 @@ pub(super) enum Source {
 }
 
 /// What a step does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Op {
     Unary(Unary),
     Binary(Binary),
@@ -236,14 +236,8 @@ fn live(program: &Program) -> Vec<bool> {
         live[reg as usize] = true;
     }
     for i in (0..program.code.len()).rev() {
-        if !live[i] {
-            continue;
-        }
-        match program.code[i].0 {
-            Instr::Unary(_, a) | Instr::Cast(a) => live[a as usize] = true,
-            Instr::Binary(_, a, b) => [a, b].iter().for_each(|&r| live[r as usize] = true),
-            Instr::Select(c, a, b) => [c, a, b].iter().for_each(|&r| live[r as usize] = true),
-            Instr::Input(_) | Instr::Param(_) | Instr::Index | Instr::Random { .. } => {}
+        if live[i] {
+            program.code[i].0.reads().for_each(|r| live[r as usize] = true);
         }
     }
     live

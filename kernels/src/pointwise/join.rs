@@ -127,18 +127,34 @@ impl Code {
         })
     }
 
-    /// The phrase that begins with the error function of a product.
+    /// The phrases of a distribution function, exact or approximate, and what it is multiplied with.
     fn gelu(&self, at: usize, uses: &[usize]) -> Option<Found> {
-        let step = &self.steps[at];
-        let erf =
-            matches!(step.op, Op::Pair(Pair::AddMulMul)).then(|| self.only_for(step.args[0], uses))??;
-        let product = self.only_for(self.steps[erf].args[0], uses)?;
-        let [Op::Unary(Unary::Erf), Op::Binary(Binary::Mul)] = [erf, product].map(|from| self.steps[from].op)
-        else {
+        if !matches!(self.steps[at].op, Op::Pair(Pair::AddMulMul)) {
             return None;
-        };
-        let args = [self.steps[product].operands(), &step.operands()[1..]].concat();
-        Some(Found { phrase: Pair::ErfMul, args, from: vec![erf, product] })
+        }
+        let product = Op::Binary(Binary::Mul);
+        let erf = [Op::Unary(Unary::Erf), product];
+        let tanh = [Op::Unary(Unary::Tanh), product, Op::Pair(Pair::MulAdd), Op::Pair(Pair::MulMul)];
+        let exact = self.begun_by(at, &erf, uses).map(|found| (Pair::ErfMul, found));
+        let (phrase, from) =
+            exact.or_else(|| self.begun_by(at, &tanh, uses).map(|found| (Pair::TanhMul, found)))?;
+        let mut args = self.steps[from[from.len() - 1]].operands().to_vec();
+        let later = from[..from.len() - 1].iter().rev().chain([&at]);
+        later.for_each(|&step| args.extend(&self.steps[step].operands()[1..]));
+        Some(Found { phrase, args, from })
+    }
+
+    /// The steps with these operations of which each computes the first operand of the one before, and nothing else; step
+    /// `at` is before all.
+    fn begun_by(&self, at: usize, ops: &[Op], uses: &[usize]) -> Option<Vec<usize>> {
+        let mut found = Vec::with_capacity(ops.len());
+        let mut last = at;
+        for op in ops {
+            last =
+                self.only_for(self.steps[last].args[0], uses).filter(|&from| self.steps[from].op == *op)?;
+            found.push(last);
+        }
+        Some(found)
     }
 
     /// `a - b c / (sqrt(d) e + f)`, the difference being this step.

@@ -78,6 +78,9 @@ pairs! {
     AddMulMul |a 0, b 1, c 2, d 3| (a + b) * c * d;
     /// `(erf(a b) + c) d e`.
     ErfMul |a 0, b 1, c 2, d 3, e 4| (math::erf::<A, f32>(a * b) + c) * d * e;
+    /// `(tanh((a b c d + e) f) + g) h k`.
+    TanhMul |a 0, b 1, c 2, d 3, e 4, f 5, g 6, h 7, k 8|
+        (math::tanh::<A, f32>((a * b * c * d + e) * f) + g) * h * k;
     /// `exp(a - b)`.
     ExpSub |a 0, b 1| math::exp::<A, f32>(a - b);
     /// `c` where `a < b`, else `d`.

@@ -51,6 +51,17 @@ fn phrases_of_activations() {
         (Instr::Binary(Mul, 0, 6), t),
         (Instr::Binary(Mul, 7, 2), t),
     ];
+    let gelu_tanh = [
+        (Instr::Binary(Mul, 0, 0), t),
+        (Instr::Binary(Mul, 4, 0), t),
+        (Instr::Binary(Mul, 5, 2), t),
+        (Instr::Binary(Add, 0, 6), t),
+        (Instr::Binary(Mul, 7, 3), t),
+        (Instr::Unary(Unary::Tanh, 8), t),
+        (Instr::Binary(Add, 9, 3), t),
+        (Instr::Binary(Mul, 0, 10), t),
+        (Instr::Binary(Mul, 11, 2), t),
+    ];
     let leaky = [
         (Instr::Binary(Lt, 3, 0), b),
         (Instr::Binary(Mul, 0, 2), t),
@@ -69,8 +80,9 @@ fn phrases_of_activations() {
         (Instr::Binary(Mul, 9, 1), t),
     ];
     let params = [0.7f64.to_bits(), 1.1f64.to_bits()];
-    let all: [(&[_], &[&[u16]]); 4] = [
+    let all: [(&[_], &[&[u16]]); 5] = [
         (&gelu, &[&[8], &[8, 7], &[6, 8], &[5, 8], &[8, 4]]),
+        (&gelu_tanh, &[&[12], &[12, 10], &[9, 12], &[8, 12], &[12, 7], &[5, 12]]),
         (&leaky, &[&[6], &[7], &[6, 7], &[6, 4], &[5, 6]]),
         (&softmax, &[&[5], &[4, 5]]),
         (&step, &[&[10], &[9, 10], &[8, 10]]),

@@ -81,7 +81,7 @@ impl Piece {
                 Instr::Input(k) => {
                     set.insert(self.inputs[k as usize].bind);
                 }
-                _ => wgsl::reads(instr).for_each(|r| set.extend(&needs[r as usize])),
+                _ => instr.reads().for_each(|r| set.extend(&needs[r as usize])),
             }
             let better = best.is_none_or(|b: Reg| needs[b as usize].len() < set.len());
             if live[i] && set.len() > 1 && set.len() < most && better {

@@ -181,21 +181,10 @@ pub(super) fn live(program: &Program) -> Vec<bool> {
     program.outputs.iter().for_each(|&r| live[r as usize] = true);
     for i in (0..program.code.len()).rev() {
         if live[i] {
-            reads(program.code[i].0).for_each(|r| live[r as usize] = true);
+            program.code[i].0.reads().for_each(|r| live[r as usize] = true);
         }
     }
     live
-}
-
-/// The registers that an instruction reads.
-pub(super) fn reads(instr: Instr) -> impl Iterator<Item = Reg> {
-    let list = match instr {
-        Instr::Unary(_, a) | Instr::Cast(a) => [Some(a), None, None],
-        Instr::Binary(_, a, b) => [Some(a), Some(b), None],
-        Instr::Select(c, a, b) => [Some(c), Some(a), Some(b)],
-        Instr::Input(_) | Instr::Param(_) | Instr::Index | Instr::Random { .. } => [None; 3],
-    };
-    list.into_iter().flatten()
 }
 
 /// The files that a text needs, as includes.
