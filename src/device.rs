@@ -1,4 +1,4 @@
-//! Where tensors live and kernels run: the CPU, or a GPU through Vulkan, Metal or DX12.
+//! Where tensors live and kernels run: the CPU, or a GPU through Vulkan, Metal, DX12 or a browser's WebGPU.
 
 #[cfg(not(feature = "gpu"))]
 use crate::error::Error;
@@ -67,10 +67,20 @@ impl Device {
     /// first adapter whose name contains `NAME` instead.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`](crate::Error::NoAdapter) saying what was looked for and what to install.
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) saying what was looked for and what to install. In a browser
+    /// [`Error::Unsupported`](crate::Error::Unsupported): there it is [`Device::request_gpu`].
     #[cfg(feature = "gpu")]
     pub fn gpu() -> Result<Device> {
-        gpu::Context::shared().map(Device::of)
+        gpu::Context::shared_now().map(Device::of)
+    }
+
+    /// [`Device::gpu`] without waiting, which a browser does not allow.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter), as there.
+    #[cfg(feature = "gpu")]
+    pub async fn request_gpu() -> Result<Device> {
+        gpu::Context::shared().await.map(Device::of)
     }
 
     /// The best GPU there is; none in a build without the feature `gpu`.
@@ -82,7 +92,17 @@ impl Device {
         Err(Error::NoAdapter { reason: String::from("this build of gradus is without the feature `gpu`") })
     }
 
-    /// The adapters that [`Device::gpu`] chooses from, the best first.
+    /// [`Device::gpu`] without waiting.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) always.
+    #[cfg(not(feature = "gpu"))]
+    pub async fn request_gpu() -> Result<Device> {
+        Device::gpu()
+    }
+
+    /// The adapters that [`Device::gpu`] chooses from, the best first; none in a browser, which names its adapter only to
+    /// those who can wait.
     pub fn adapters() -> Vec<Adapter> {
         #[cfg(feature = "gpu")]
         return gpu::adapters();

@@ -10,6 +10,9 @@ use crate::{DType, Result, Tensor, set_guard};
 /// Named figures of a step or an evaluation, in the order in which they are shown.
 pub type Figures = Vec<(&'static str, f64)>;
 
+/// Named losses of a step, scalars computed and not read yet, in the order in which they are shown.
+pub type Losses = Vec<(&'static str, Tensor)>;
+
 /// A model together with its optimizers and everything else that changes while it learns.
 pub trait Trainable {
     /// What the model wants made of the bytes of a picture.
@@ -21,11 +24,20 @@ pub trait Trainable {
         self.pixels()
     }
 
-    /// Learns from one batch and returns the losses, by name.
+    /// Learns from one batch and returns the losses, by name, without waiting for them: for loops that read only some, or,
+    /// in a browser, cannot wait.
     ///
     /// # Errors
     /// Whatever evaluation can fail with. After an error the state may be that of a step half done.
-    fn step(&mut self, batch: &Batch) -> Result<Figures>;
+    fn learn(&mut self, batch: &Batch) -> Result<Losses>;
+
+    /// Learns from one batch and reads the losses.
+    ///
+    /// # Errors
+    /// As [`Trainable::learn`].
+    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+        self.learn(batch)?.iter().map(|(name, loss)| Ok((*name, loss.item()?))).collect()
+    }
 
     /// Pictures by which an eye can judge the model: the first `count` that belong to `seed`,
     /// `[count, channels, height, width]` with values from 0 (black) to 1. `None` for models that make none.

@@ -1,7 +1,9 @@
 //! What the processor can do at most, to judge the kernels by: multiply-adds out of registers, and streams through
 //! memory as in STREAM (McCalpin 1995). Each runs on the calling thread; whoever wants more starts more.
 
-use crate::simd::{self, Level};
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
+use crate::simd::Level;
 
 /// What multiplies and adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +22,9 @@ const CHAINS: usize = 12;
 /// a multiplication and an addition counting one each. A level that the machine does not have runs as the widest
 /// that it has.
 pub fn multiply_add(unit: Unit, rounds: usize) -> f64 {
-    let available = simd::detected();
     #[cfg(target_arch = "x86_64")]
     {
+        let available = simd::detected();
         // SAFETY: the level that each needs is available.
         let lanes = unsafe {
             match unit {
@@ -265,7 +267,7 @@ mod tests {
 
     #[test]
     fn operations_are_counted_by_lane() {
-        let widest = match simd::detected() {
+        let widest = match crate::simd::detected() {
             Level::Portable => 4.0,
             Level::Avx2 => 8.0,
             Level::Avx512 => 16.0,

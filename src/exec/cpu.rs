@@ -112,7 +112,7 @@ fn run_steps(program: &Program, capture: &Capture, spent: &[bool], guard: bool) 
         match trace::enabled() {
             false => machine.step(step, fused)?,
             true => {
-                let start = std::time::Instant::now();
+                let start = super::clock::Instant::now();
                 machine.step(step, fused)?;
                 let op = capture.nodes[step.node as usize].tensor.node().op.name();
                 trace::note(step, op, start.elapsed(), None);

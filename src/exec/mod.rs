@@ -3,6 +3,7 @@
 mod cache;
 mod capture;
 mod chain;
+mod clock;
 mod cpu;
 mod fuse;
 #[cfg(feature = "gpu")]
@@ -22,12 +23,12 @@ use crate::shape::Layout;
 use crate::tensor::Tensor;
 use cache::Ready;
 use capture::{Capture, Keep};
+use clock::Instant;
 use spend::Spent;
 use std::cell::Cell;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 pub use trace::{KernelTime, kernel_times};
 pub(crate) use value::Value;
 
@@ -199,14 +200,27 @@ thread_local! {
     static BLOCKING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether a thread can wait for a device. A browser's device answers only when the thread has gone back to the browser.
+pub(crate) const CAN_WAIT: bool = !cfg!(target_arch = "wasm32");
+
+/// What a call that would have to wait answers in a browser.
+pub(crate) fn cannot_wait() -> Error {
+    let what = "a browser cannot wait for a device: open it with Device::request_gpu().await and read values with \
+                read().await; the guard and kernel times are for the CPU there";
+    Error::Unsupported { what: String::from(what) }
+}
+
 /// Whether a future may wait for a device instead of asking to be polled again.
 #[cfg(feature = "gpu")]
 pub(crate) fn may_block() -> bool {
-    BLOCKING.get()
+    CAN_WAIT && BLOCKING.get()
 }
 
 /// Waits for a future. On the CPU every value is there when it is asked for; a device is waited for inside.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+///
+/// # Errors
+/// Those of the future; in a browser, that it would have to wait.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -219,6 +233,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
+        }
+        if !CAN_WAIT {
+            return Err(cannot_wait());
         }
         std::thread::yield_now();
     }

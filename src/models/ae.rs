@@ -12,7 +12,7 @@ use crate::models::learner::Learner;
 use crate::nn::{Activation, Linear, Module};
 use crate::optim::Adam;
 use crate::schedule::Schedule;
-use crate::train::{Figures, Trainable};
+use crate::train::{Figures, Losses, Trainable};
 use crate::{Error, Result, Rng, Tensor, module};
 
 /// What is done to a picture x, from 0 to 1, before the encoder sees it (Vincent et al. 2008, section 2.3; their paper
@@ -203,7 +203,7 @@ impl Trainable for Autoencoder {
         Pixels::Unit
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+    fn learn(&mut self, batch: &Batch) -> Result<Losses> {
         let x = self.rows(batch)?;
         if self.config.steps > 0 {
             let rate = Schedule::Cosine { from: self.config.lr, to: 0.0, steps: self.config.steps };
@@ -216,7 +216,7 @@ impl Trainable for Autoencoder {
             Objective::SquaredError => mse_elementwise(&logits.sigmoid(), &x).sum(1).mean(..),
         };
         self.learner.opt.step(&loss)?;
-        Ok(vec![("loss", loss.item()?)])
+        Ok(vec![("loss", loss)])
     }
 
     /// None: nothing says which codes to draw.

@@ -7,7 +7,7 @@ use crate::loss::cross_entropy;
 use crate::metrics::Measured;
 use crate::nn::{Conv2d, Linear, Module};
 use crate::optim::Adam;
-use crate::train::{Figures, Trainable};
+use crate::train::{Figures, Losses, Trainable};
 use crate::{ConvOptions, Error, Result, Rng, Tensor, module};
 
 /// Sizes and rates of a [`Classifier`].
@@ -149,11 +149,11 @@ impl Trainable for Classifier {
         Pixels::Standardised { mean: MEAN as f32, deviation: DEVIATION as f32 }
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+    fn learn(&mut self, batch: &Batch) -> Result<Losses> {
         let (logits, classes) = self.judge(batch)?;
         let loss = cross_entropy(&logits, &classes);
         self.opt.step(&loss)?;
-        Ok(vec![("loss", loss.item()?)])
+        Ok(vec![("loss", loss)])
     }
 
     fn pictures(&mut self, _: usize, _: u64) -> Result<Option<Tensor>> {

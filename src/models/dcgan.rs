@@ -17,7 +17,7 @@ use crate::models::check_ranges;
 use crate::models::penalty::{gradient_penalty, r1};
 use crate::models::players::{Players, Rates};
 use crate::nn::Param;
-use crate::train::{Figures, Trainable};
+use crate::train::{Figures, Losses, Trainable};
 use crate::{Error, Result, Rng, Tensor};
 use networks::Plan;
 
@@ -224,29 +224,29 @@ impl Dcgan {
     }
 
     /// A step of D; gives its loss and the penalty therein.
-    fn teach_critic(&mut self, real: &Tensor) -> Result<Figures> {
+    fn teach_critic(&mut self, real: &Tensor) -> Result<Losses> {
         let noise = self.players.noise.normal([real.shape()[0], self.config.latent]);
         let fake = self.players.generator.forward(&noise).stop_grad();
         let loss = self.critic_loss(real, &fake);
         let Some(penalty) = self.penalize(real, &fake) else {
             self.players.d_opt.step(&loss)?;
-            return Ok(vec![("d_loss", loss.item()?)]);
+            return Ok(vec![("d_loss", loss)]);
         };
         self.penalty.assign(&penalty);
         let loss = loss + penalty;
         self.players.d_opt.step(&loss)?;
-        Ok(vec![("d_loss", loss.item()?), ("penalty", self.penalty.get().item()?)])
+        Ok(vec![("d_loss", loss), ("penalty", self.penalty.get())])
     }
 
     /// A step of G with a batch of n; gives its loss.
-    fn teach_generator(&mut self, n: usize) -> Result<f64> {
+    fn teach_generator(&mut self, n: usize) -> Result<Tensor> {
         let noise = self.players.noise.normal([n, self.config.latent]);
         let loss = self
             .config
             .loss
             .generator(&self.players.discriminator.forward(&self.players.generator.forward(&noise)));
         self.players.teach_generator(&loss)?;
-        loss.item()
+        Ok(loss)
     }
 }
 
@@ -255,17 +255,17 @@ impl Trainable for Dcgan {
         Pixels::Signed
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+    fn learn(&mut self, batch: &Batch) -> Result<Losses> {
         if batch.shape[1..] != self.config.image {
             let (wanted, got) = (self.config.image, &batch.shape[1..]);
             return Err(Error::Data(format!("the model is for pictures of {wanted:?}, not {got:?}")));
         }
         let real = Tensor::try_from_vec(batch.pixels.clone(), batch.shape)?;
-        let mut figures = self.teach_critic(&real)?;
+        let mut losses = self.teach_critic(&real)?;
         if (self.players.d_opt.steps() - 1).is_multiple_of(self.config.critic_steps) {
-            figures.push(("g_loss", self.teach_generator(batch.shape[0])?));
+            losses.push(("g_loss", self.teach_generator(batch.shape[0])?));
         }
-        Ok(figures)
+        Ok(losses)
     }
 
     fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>> {

@@ -11,7 +11,7 @@ use crate::loss::bce_with_logits;
 use crate::models::check_ranges;
 use crate::models::players::{Players, Rates};
 use crate::nn::{BatchNorm1d, Linear, Module};
-use crate::train::{Figures, Trainable};
+use crate::train::{Figures, Losses, Trainable};
 use crate::{Error, Result, Rng, Tensor, module};
 
 /// Sizes and rates of a [`Gan`].
@@ -209,7 +209,7 @@ impl Trainable for Gan {
         Pixels::Signed
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+    fn learn(&mut self, batch: &Batch) -> Result<Losses> {
         let n = batch.shape[0];
         let real = Tensor::try_from_vec(batch.pixels.clone(), [n, self.config.image.iter().product()])?;
         let Players { generator: g, discriminator: d, noise, .. } = &mut self.players;
@@ -226,7 +226,7 @@ impl Trainable for Gan {
         let on_fake = d.forward(&g.forward(&noise.normal([n, self.config.latent])));
         let g_loss = bce_with_logits(&on_fake, &on_fake.ones_like());
         self.players.teach_generator(&g_loss)?;
-        Ok(vec![("d_loss", d_loss.item()?), ("g_loss", g_loss.item()?)])
+        Ok(vec![("d_loss", d_loss), ("g_loss", g_loss)])
     }
 
     fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>> {

@@ -24,7 +24,7 @@ use crate::models::coder::{Decoder, Encoder, Layers, glorot};
 use crate::models::learner::Learner;
 use crate::nn::{Activation, Linear, Module, Param};
 use crate::optim::Adam;
-use crate::train::{Figures, Trainable};
+use crate::train::{Figures, Losses, Trainable};
 use crate::{Error, Result, Rng, Tensor, module};
 
 /// Sizes and rates of a [`Vae`].
@@ -170,7 +170,7 @@ pub struct Vae {
     config: VaeConfig,
     learner: Learner<Network>,
     /// The two terms of the last step's objective: evaluated together with the step, as any buffer.
-    terms: Param,
+    terms: [Param; 2],
 }
 
 impl Vae {
@@ -184,7 +184,7 @@ impl Vae {
         let network = Network::new(&config, &mut rng.split("parameters"));
         let opt = Adam::new(network.params(), config.lr).eps(config.eps);
         let learner = Learner { network, opt, noise: rng.split("noise") };
-        Ok(Vae { config, learner, terms: Param::buffer(Tensor::zeros([2])) })
+        Ok(Vae { config, learner, terms: [(); 2].map(|()| Param::buffer(Tensor::zeros([0usize; 0]))) })
     }
 
     /// What it was made with.
@@ -298,21 +298,21 @@ impl Trainable for Vae {
         self.config.observation.test_pixels()
     }
 
-    fn step(&mut self, batch: &Batch) -> Result<Figures> {
+    fn learn(&mut self, batch: &Batch) -> Result<Losses> {
         let x =
             Tensor::try_from_vec(batch.pixels.clone(), [batch.shape[0], self.config.image.iter().product()])?;
         self.learner.opt.set_lr(self.config.rate(batch.epoch));
         let (loss, terms) = self.objective(&x);
-        if let Some(terms) = &terms {
-            self.terms.assign(&Tensor::stack(terms, 0));
+        for (param, term) in self.terms.iter().zip(terms.iter().flatten()) {
+            param.assign(term);
         }
         self.learner.opt.step(&loss)?;
-        let mut figures = vec![("loss", loss.item()?)];
+        let mut losses = vec![("loss", loss)];
         if terms.is_some() {
-            let values = self.terms.get().to_vec::<f32>()?;
-            figures.extend([("reconstruction", f64::from(values[0])), ("kl", f64::from(values[1]))]);
+            let [reconstruction, kl] = self.terms.each_ref().map(Param::get);
+            losses.extend([("reconstruction", reconstruction), ("kl", kl)]);
         }
-        Ok(figures)
+        Ok(losses)
     }
 
     fn pictures(&mut self, count: usize, seed: u64) -> Result<Option<Tensor>> {

@@ -1,13 +1,9 @@
 //! Every shader compiled by a browser, whose compiler is stricter than ours: it finds barriers that not all invocations
 //! reach. Needs `chromium` on the path; without it the test says so and passes.
 
+use crate::chromium::{self, Browser, Content};
 use crate::gpu::source::expand;
 use crate::variants::{self, Variant};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// Compiles each text served under `/shader/N`, makes a pipeline of it where `/constants/N` is not empty, and posts a line
@@ -45,9 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn every_variant_compiles_in_a_browser() {
-    let Some(browser) =
-        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| exists(name))
-    else {
+    let Some(name) = chromium::find() else {
         println!("skipped: no chromium");
         return;
     };
@@ -63,14 +57,10 @@ fn every_variant_compiles_in_a_browser() {
         texts.push((text, Variant { constants, ..variant }));
     }
     let labels: Vec<String> = texts.iter().map(|(_, v)| format!("{} {:?}", v.name, v.defines)).collect();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
-    let address = format!("http://{}/", listener.local_addr().expect("an address"));
-    let reports = serve(listener, texts);
-    let profile = std::env::temp_dir().join(format!("gradus-browser-{}", std::process::id()));
-    let mut child = launch(browser, &profile, &address);
+    let browser = Browser::open(name, move |path| answer(path, &texts));
     let mut errors = Vec::new();
     let end = loop {
-        match reports.recv_timeout(PATIENCE) {
+        match browser.reports.recv_timeout(PATIENCE) {
             Ok(line) if line == "done" => break Ok(()),
             Ok(line) if line == "next" => {}
             Ok(line) if line.starts_with("failed ") => break Err(line),
@@ -78,12 +68,8 @@ fn every_variant_compiles_in_a_browser() {
             Err(_) => break Err(String::from("the browser did not answer in time")),
         }
     };
-    child.kill().expect("a browser that runs until it is stopped");
-    child.wait().expect("its end");
-    // A leftover profile in the temporary folder does no harm.
-    std::fs::remove_dir_all(profile).ok();
     if end == Err(String::from("failed no adapter")) {
-        println!("skipped: {browser} has no WebGPU adapter");
+        println!("skipped: {name} has no WebGPU adapter");
         return;
     }
     end.expect("a browser that compiles");
@@ -95,93 +81,20 @@ fn every_variant_compiles_in_a_browser() {
     assert!(named.is_empty(), "{}", named.join("\n"));
 }
 
-fn exists(program: &str) -> bool {
-    let run = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    run.is_ok_and(|status| status.success())
-}
-
-fn launch(browser: &str, profile: &std::path::Path, address: &str) -> Child {
-    Command::new(browser)
-        .args([
-            "--headless",
-            "--enable-unsafe-webgpu",
-            "--no-sandbox",
-            "--no-first-run",
-            "--disable-gpu-shader-disk-cache",
-        ])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(address)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a browser that starts")
-}
-
-/// Answers the page's requests; gives the lines it posts.
-fn serve(listener: TcpListener, texts: Vec<(String, Variant)>) -> Receiver<String> {
-    let (sender, reports) = channel();
-    let texts = Arc::new(texts);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A browser opens connections ahead of its requests, so one must not wait for another.
-            let (texts, sender) = (Arc::clone(&texts), sender.clone());
-            std::thread::spawn(move || {
-                if let Some((path, body)) = request(&stream) {
-                    respond(&stream, &answer(&path, body, &texts, &sender));
-                }
-            });
-        }
-    });
-    reports
-}
-
-fn answer(path: &str, body: String, texts: &[(String, Variant)], reports: &Sender<String>) -> String {
+fn answer(path: &str, texts: &[(String, Variant)]) -> Content {
     let of = |prefix: &str| path.strip_prefix(prefix).and_then(|n| texts.get(n.parse::<usize>().ok()?));
     if path == "/" {
-        String::from(PAGE)
+        Content::text(PAGE)
     } else if path == "/count" {
-        texts.len().to_string()
+        Content::text(texts.len().to_string())
     } else if let Some((text, _)) = of("/shader/") {
         // Browsers ask for this line, which naga does not know.
-        if text.contains("subgroup_id") { format!("enable subgroups;\n{text}") } else { text.clone() }
+        let enable = if text.contains("subgroup_id") { "enable subgroups;\n" } else { "" };
+        Content::text(format!("{enable}{text}"))
     } else if let Some((_, variant)) = of("/constants/") {
         let constants = variant.constants.iter().map(|(name, value)| format!("{name}={value}"));
-        constants.collect::<Vec<_>>().join(" ")
+        Content::text(constants.collect::<Vec<_>>().join(" "))
     } else {
-        if path == "/report" {
-            // A test that has ended needs no more reports.
-            reports.send(body).ok();
-        }
-        String::new()
+        Content::text("")
     }
-}
-
-/// The path and the body of a request.
-fn request(stream: &TcpStream) -> Option<(String, String)> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let path = line.split(' ').nth(1)?.to_string();
-    let mut length = 0;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        if header.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((path, String::from_utf8_lossy(&body).into_owned()))
-}
-
-fn respond(mut stream: &TcpStream, body: &str) {
-    let head =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\nContent-Length:";
-    // A browser that has gone away shows in the reports.
-    write!(stream, "{head} {}\r\n\r\n{body}", body.len()).ok();
 }

@@ -13,6 +13,8 @@ mod gpu {
 }
 
 mod browser;
+#[path = "../chromium/mod.rs"]
+mod chromium;
 mod device;
 mod functions;
 mod indexing;

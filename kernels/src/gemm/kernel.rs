@@ -118,6 +118,7 @@ pub type Gather<T> = unsafe fn(*const T, &[usize], &[Run], usize, *mut T);
 
 /// Rows of B that kernels fetch ahead: the latency of the third level, about 300 cycles, over
 /// the 14 of a row.
+#[cfg(target_arch = "x86_64")]
 pub const ROWS_AHEAD: isize = 24;
 
 /// Elements that packing may write past the end of a panel.

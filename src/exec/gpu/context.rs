@@ -1,5 +1,6 @@
 //! An adapter opened: device, queue, limits, and whether it is still to be trusted.
 
+use super::answers::Answers;
 use super::dispatch::{CARD_UNITS, Limits, SOFTWARE_UNITS, subgroup_size};
 use super::pipelines::Pipelines;
 use super::pool::{DeviceBuffer, Origin, Pool, Raw, Recent, Which};
@@ -8,11 +9,12 @@ use super::transfer::Staging;
 use super::tuning::Tuning;
 use crate::device::{Adapter, DeviceStats};
 use crate::error::{Error, Result};
-use crate::exec::block_on;
+use crate::exec::clock::Instant;
+use crate::exec::{CAN_WAIT, block_on, cannot_wait};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A kernel that runs longer has hung.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -30,6 +32,7 @@ pub(crate) struct Context {
     pub(super) pool: Pool,
     pub(super) staging: Staging,
     pub(super) pipelines: Pipelines,
+    pub(super) answers: Answers,
     tuning: Mutex<Arc<Tuning>>,
     recorder: Mutex<Recorder>,
     /// Where kernels report an index outside its axis: see `shaders/lib/fault.wgsl`.
@@ -43,33 +46,50 @@ pub(crate) struct Context {
     waited_nanos: AtomicU64,
 }
 
+/// What to do where there is no adapter.
+#[cfg(not(target_arch = "wasm32"))]
+const NONE: &str = "no Vulkan, Metal or DX12 adapter was found; install the card's driver, or for a software one \
+    Mesa's (Debian: apt-get install mesa-vulkan-drivers)";
+#[cfg(target_arch = "wasm32")]
+const NONE: &str = "the browser gives no WebGPU adapter; pages get one over https or from this machine (localhost), \
+    and some browsers have to be told to";
+
 /// The context that [`Context::shared`] gives, while somebody uses it.
 static SHARED: Mutex<Weak<Context>> = Mutex::new(Weak::new());
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Context {
     /// The best adapter's context: one that is open already, unless it is lost.
-    pub fn shared() -> Result<Arc<Context>> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(context) = shared.upgrade().filter(|context| context.lost.get().is_none()) {
+    pub async fn shared() -> Result<Arc<Context>> {
+        let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let sound = |context: &Weak<Context>| context.upgrade().filter(|c| c.lost.get().is_none());
+        if let Some(context) = sound(&shared()) {
             return Ok(context);
         }
-        let context = Arc::new(Context::open()?);
-        *shared = Arc::downgrade(&context);
-        Ok(context)
+        let opened = Arc::new(Context::open().await?);
+        let mut shared = shared();
+        // Somebody else may have opened one meanwhile.
+        Ok(sound(&shared).unwrap_or_else(|| {
+            *shared = Arc::downgrade(&opened);
+            opened
+        }))
     }
 
-    fn open() -> Result<Context> {
-        let adapters = ranked();
+    /// [`Context::shared`], waiting for it, one thread after another.
+    pub fn shared_now() -> Result<Arc<Context>> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        block_on(Context::shared())
+    }
+
+    async fn open() -> Result<Context> {
+        let adapters = ranked().await;
         let wanted = std::env::var("GRADUS_ADAPTER").unwrap_or_default().to_lowercase();
         let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
         let found = adapters.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&wanted));
         let Some(adapter) = found else {
             let reason = match names.is_empty() {
-                true => String::from(
-                    "no Vulkan, Metal or DX12 adapter was found; install the card's driver, or for a software one \
-                     Mesa's (Debian: apt-get install mesa-vulkan-drivers)",
-                ),
+                true => String::from(NONE),
                 false => format!("GRADUS_ADAPTER={wanted} matches none of {}", names.join(", ")),
             };
             return Err(Error::NoAdapter { reason });
@@ -79,13 +99,14 @@ impl Context {
         let subgroup = subgroup(&adapter);
         let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
         let subgroups = if subgroup > 0 { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
-        let opened = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradus"),
             required_features: timestamps | subgroups,
             required_limits: adapter.limits(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
-        }));
+        };
+        let opened = adapter.request_device(&descriptor).await;
         let (device, queue) =
             opened.map_err(|e| Error::NoAdapter { reason: format!("{}: {e}", about.name) })?;
         let mut context = Context::new(about, device, queue, !timestamps.is_empty());
@@ -124,6 +145,7 @@ impl Context {
             number: AtomicU64::new(NUMBERS.fetch_add(1, Relaxed)),
             adapter,
             pipelines: Pipelines::new(),
+            answers: Answers::default(),
             pool: Pool::new(limits.binding.min(device.limits().max_buffer_size)),
             staging: Staging::default(),
             tuning: Mutex::default(),
@@ -201,9 +223,10 @@ impl Context {
         Error::Lost { reason: self.lost.get().cloned().unwrap_or_default() }
     }
 
-    /// Lets the driver see to what is done, and with `index` waits until that submission is.
+    /// Lets the driver see to what is done, and with `index` waits until that submission is: an error in a browser.
     pub(super) fn poll(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let how = match index {
+            Some(_) if !CAN_WAIT => return Err(cannot_wait()),
             Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) },
             None => wgpu::PollType::Poll,
         };
@@ -270,14 +293,22 @@ fn subgroup(adapter: &wgpu::Adapter) -> u32 {
 }
 
 /// All adapters, the best first.
-fn ranked() -> Vec<wgpu::Adapter> {
+async fn ranked() -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    descriptor.backends = wgpu::Backends::PRIMARY;
     // In hundredths of what the driver says there is: an error in time instead of a device lost, or swapping.
     descriptor.memory_budget_thresholds =
         wgpu::MemoryBudgetThresholds { for_resource_creation: Some(90), for_device_loss: Some(98) };
     let instance = wgpu::Instance::new(descriptor);
-    let mut adapters = block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    #[cfg(not(target_arch = "wasm32"))]
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    // A browser offers one, of the kind that it is asked for.
+    #[cfg(target_arch = "wasm32")]
+    let mut adapters: Vec<wgpu::Adapter> = {
+        let power_preference = wgpu::PowerPreference::HighPerformance;
+        let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+        instance.request_adapter(&options).await.into_iter().collect()
+    };
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
@@ -288,15 +319,17 @@ fn ranked() -> Vec<wgpu::Adapter> {
     adapters
 }
 
-/// The adapters with their limits, the best first.
+/// The adapters with their limits, the best first; none in a browser, which cannot be waited for.
 pub(crate) fn adapters() -> Vec<Adapter> {
-    ranked().iter().map(describe).collect()
+    let found = block_on(async { Ok(ranked().await) });
+    found.unwrap_or_default().iter().map(describe).collect()
 }
 
 fn describe(adapter: &wgpu::Adapter) -> Adapter {
     let (info, limits) = (adapter.get_info(), limits(&adapter.limits()));
     Adapter {
-        name: info.name,
+        // Browsers may keep it to themselves.
+        name: if info.name.is_empty() { String::from("unnamed") } else { info.name },
         kind: match info.device_type {
             wgpu::DeviceType::DiscreteGpu => "discrete",
             wgpu::DeviceType::IntegratedGpu => "integrated",

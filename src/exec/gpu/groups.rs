@@ -88,7 +88,16 @@ impl Groups {
             let key = std::mem::take(&mut self.key);
             *self = Groups { key, ..Groups::default() };
         }
-        let storage = buffers.map(|(raw, offset)| (&raw.buffer, offset, None));
+        let bound: Vec<(&Raw, u64)> = buffers.collect();
+        // In a browser no ranges that are written may overlap: a part of a buffer ends where the next one begins.
+        let end = |raw: &Raw, offset: u64| {
+            let later = |(other, at): &&(&Raw, u64)| other.id == raw.id && *at > offset;
+            bound.iter().filter(later).map(|(_, at)| *at).min()
+        };
+        let storage = bound.iter().map(|&(raw, offset)| {
+            let size = end(raw, offset).and_then(|end| NonZeroU64::new(end - offset));
+            (&raw.buffer, offset, size)
+        });
         let bytes = NonZeroU64::new(4 * params.words as u64);
         let entry = |(i, (buffer, offset, size))| wgpu::BindGroupEntry {
             binding: i as u32,

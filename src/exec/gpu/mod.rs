@@ -1,6 +1,7 @@
 //! The GPU backend: the kernels of the waist as WGSL compute shaders, run through wgpu.
 //!
-//! * [`context`]: an adapter opened. [`pool`]: its memory. [`transfer`]: values to and from it.
+//! * [`context`]: an adapter opened. [`pool`]: its memory. [`transfer`]: values to and from it. [`answers`]: errors that a
+//!   browser reports late.
 //! * [`dispatch`]: what a kernel asks for, in plain data; made by [`kernels`] (products, convolutions, indexing, …) and by
 //!   [`pointwise`] and [`reduce`], which write shaders for fused programs with [`wgsl`].
 //! * [`epilogue`]: what runs on a product's elements before they are stored.
@@ -8,6 +9,7 @@
 //! * [`program`]: a plan made ready, and run. [`sums`]: reductions of it that a product makes.
 //!   [`pack`]: small maps of it as one. [`timing`]: what a kernel takes. [`tuning`]: choices that were measured.
 
+mod answers;
 mod context;
 mod dispatch;
 mod epilogue;

@@ -4,7 +4,6 @@ use super::context::Context;
 use super::dispatch::{Dispatch, Source};
 use super::source;
 use crate::error::Result;
-use crate::exec::block_on;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -139,8 +138,9 @@ fn compile(context: &Context, dispatch: &Dispatch, layout: Arc<Layout>) -> Resul
         },
         cache: None,
     });
-    match block_on(scope.pop()) {
-        Some(e) => Err(context.lose(format!("the driver refuses the shader {name}: {e}\n{text}"))),
+    let blame = || format!("the driver refuses the shader {name}\n{text}");
+    match context.answer(scope, blame) {
+        Some(e) => Err(context.lose(format!("{}: {e}", blame()))),
         None => Ok(Pipeline { raw, layout }),
     }
 }

@@ -234,17 +234,6 @@ impl Pool {
 
     fn made_by_driver(&self, context: &Context, class: u64, bytes: u64, origin: Origin) -> Result<Raw> {
         self.state().allocations += 1;
-        let made = self.ask(context, class);
-        context.check()?;
-        made.ok_or_else(|| Error::OutOfMemory {
-            bytes: bytes as usize,
-            op: origin.op,
-            site: origin.site,
-            held: self.state().live,
-        })
-    }
-
-    fn ask(&self, context: &Context, class: u64) -> Option<Raw> {
         let scope = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -252,9 +241,17 @@ impl Pool {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        match crate::exec::block_on(scope.pop()) {
-            Some(_) => None,
-            None => Some(Raw::new(buffer, self.next_id.fetch_add(1, Relaxed))),
+        let missing = || Error::OutOfMemory {
+            bytes: bytes as usize,
+            op: origin.op,
+            site: origin.site,
+            held: self.state().live,
+        };
+        let refused = context.answer(scope, || missing().to_string());
+        context.check()?;
+        match refused {
+            Some(_) => Err(missing()),
+            None => Ok(Raw::new(buffer, self.next_id.fetch_add(1, Relaxed))),
         }
     }
 

@@ -4,7 +4,8 @@
 use super::context::Context;
 use super::recorder::Recorder;
 use crate::error::Result;
-use std::time::{Duration, Instant};
+use crate::exec::clock::Instant;
+use std::time::Duration;
 
 /// Records with `record` and runs what it recorded alone; gives the time that took.
 pub(super) fn time(

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::faults;
 use super::pool::{DeviceBuffer, Origin, Which};
 use crate::error::{Error, Result};
-use crate::exec::may_block;
+use crate::exec::{CAN_WAIT, may_block};
 use gradus_kernels::DType;
 use std::borrow::Cow;
 use std::panic::Location;
@@ -162,6 +162,7 @@ impl Stored {
             mapped.result = Some(result);
             mapped.waker.take().into_iter().for_each(Waker::wake);
         });
+        context.answered().await?;
         let done = Reading { context, mapped, submitted }.await;
         done.map_err(|e| context.lose(format!("reading a value: {e}")))?;
         let view = staging.get_mapped_range(..);
@@ -177,6 +178,9 @@ impl Stored {
         faults::check(context, &report)?;
         for (other, word) in others.iter().zip(found) {
             let _ = other.buffer.known.set((other.offset, word));
+        }
+        if let Ok(word) = own.as_slice().try_into() {
+            let _ = self.buffer.known.set((self.offset, word));
         }
         Ok(own)
     }
@@ -201,8 +205,11 @@ impl Future for Reading<'_> {
             (None, Err(e)) => Poll::Ready(Err(e.to_string())),
             (None, Ok(())) => {
                 mapped.waker = Some(task.waker().clone());
-                // A native driver calls back only when it is polled, and nobody else does that.
-                task.waker().wake_by_ref();
+                // A native driver calls back only when it is polled, and nobody else does that. A browser calls by itself,
+                // once this thread has nothing to do.
+                if CAN_WAIT {
+                    task.waker().wake_by_ref();
+                }
                 Poll::Pending
             }
         }
