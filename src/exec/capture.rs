@@ -110,7 +110,7 @@ impl Capture {
     /// What moving a value to that device can give, and types that it does not have.
     pub fn new(roots: &[Tensor], spent: &[Tensor], keep: Keep) -> Result<Option<Capture>> {
         crate::ops::forget_numbers();
-        let (nodes, mut leaves) = Few::new(roots).unwrap_or_else(|| Walk::new(roots));
+        let (nodes, mut leaves) = Few::below(roots).unwrap_or_else(|| Walk::below(roots));
         if nodes.is_empty() {
             return Ok(None);
         }
@@ -335,7 +335,7 @@ struct Few {
 impl Few {
     /// The nodes below those of `roots` whose values are not known, which are marked as wanted, and the values that are
     /// known; `None` where they are more than a few.
-    fn new(roots: &[Tensor]) -> Option<(Vec<Captured>, Vec<Value>)> {
+    fn below(roots: &[Tensor]) -> Option<(Vec<Captured>, Vec<Value>)> {
         let mut few = Few { nodes: Vec::with_capacity(FEW), leaves: Vec::with_capacity(FEW), met: 0 };
         for root in roots.iter().filter(|root| !root.node().is_evaluated()) {
             let at = few.place(root)?;
@@ -381,7 +381,7 @@ struct Walk {
 impl Walk {
     /// Walks down from those of `roots` whose values are not known, and marks them as wanted. Gives the nodes, oldest first,
     /// and the values that are known, in the same order.
-    fn new(roots: &[Tensor]) -> (Vec<Captured>, Vec<Value>) {
+    fn below(roots: &[Tensor]) -> (Vec<Captured>, Vec<Value>) {
         let mut walk = Walk {
             nodes: Vec::with_capacity(ROOM),
             leaves: Vec::with_capacity(ROOM),
