@@ -205,8 +205,8 @@ fn gelu() -> Program {
     push(Instr::Binary(Binary::Mul, 8, 3));
     push(Instr::Unary(Unary::Tanh, 9));
     push(Instr::Binary(Binary::Add, 10, 4));
-    push(Instr::Binary(Binary::Mul, 0, 1));
-    push(Instr::Binary(Binary::Mul, 12, 11));
+    push(Instr::Binary(Binary::Mul, 0, 11));
+    push(Instr::Binary(Binary::Mul, 12, 1));
     Program { code, outputs: vec![13] }
 }
 
