@@ -159,6 +159,18 @@ pub struct Program {
 }
 
 impl Program {
+    /// Which instructions an output depends on.
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.code.len()];
+        self.outputs.iter().for_each(|&r| live[usize::from(r)] = true);
+        for i in (0..live.len()).rev() {
+            if live[i] {
+                self.code[i].0.reads().for_each(|r| live[usize::from(r)] = true);
+            }
+        }
+        live
+    }
+
     /// How many instructions lie at least between input operand `k` and register `to`, `to`'s own among them; the largest
     /// number where that does not depend on the operand.
     pub fn distance(&self, k: u16, to: Reg) -> u32 {

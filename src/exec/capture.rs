@@ -324,7 +324,6 @@ const FEW: usize = 8;
 
 /// The nodes of a small graph, as one operation by itself is, found without a table of places or a sort: each after those
 /// that it is computed from.
-#[derive(Default)]
 struct Few {
     nodes: Vec<Captured>,
     leaves: Vec<Value>,

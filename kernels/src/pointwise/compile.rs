@@ -106,7 +106,7 @@ impl Code {
             weight: 1,
             uses_index: false,
         };
-        let live = live(program);
+        let live = program.live();
         let mut value_of = vec![usize::MAX; program.code.len()];
         for (i, &(instr, dtype)) in program.code.iter().enumerate() {
             code.note_operands(instr, dtype);
@@ -227,20 +227,6 @@ impl Code {
             free.append(&mut expiring[at]);
         }
     }
-}
-
-/// Which instructions an output depends on.
-fn live(program: &Program) -> Vec<bool> {
-    let mut live = vec![false; program.code.len()];
-    for &reg in &program.outputs {
-        live[reg as usize] = true;
-    }
-    for i in (0..program.code.len()).rev() {
-        if live[i] {
-            program.code[i].0.reads().for_each(|r| live[r as usize] = true);
-        }
-    }
-    live
 }
 
 /// What a function costs, in simple instructions.

@@ -138,9 +138,9 @@ impl Code {
         let exact = self.begun_by(at, &erf, uses).map(|found| (Pair::ErfMul, found));
         let (phrase, from) =
             exact.or_else(|| self.begun_by(at, &tanh, uses).map(|found| (Pair::TanhMul, found)))?;
-        let mut args = self.steps[from[from.len() - 1]].operands().to_vec();
-        let later = from[..from.len() - 1].iter().rev().chain([&at]);
-        later.for_each(|&step| args.extend(&self.steps[step].operands()[1..]));
+        let (&first, later) = from.split_last()?;
+        let mut args = self.steps[first].operands().to_vec();
+        later.iter().rev().chain([&at]).for_each(|&step| args.extend(&self.steps[step].operands()[1..]));
         Some(Found { phrase, args, from })
     }
 

@@ -226,14 +226,12 @@ impl Kernel {
     ) -> (Space, [usize; MAX_RANK]) {
         let views = operands.inputs.iter().chain(operands.outputs);
         let all = views.map(|view| &view.strides).chain([row_major]);
+        let stride = |axis: usize| operands.outputs.first().map_or(0, |out| out.strides[axis].unsigned_abs());
+        // Few axes, mostly in order already: a general sort would be more work, and more code.
         let mut order: Vec<usize> = Vec::with_capacity(size.len());
         for axis in 0..size.len() {
-            // Few axes, mostly in order already: a general sort would be more work, and more code.
-            let stride =
-                |axis: usize| operands.outputs.first().map_or(0, |out| out.strides[axis].unsigned_abs());
-            let at =
-                order.iter().rposition(|&outer| stride(outer) >= stride(axis)).map_or(0, |before| before + 1);
-            order.insert(at, axis);
+            let before = order.iter().rposition(|&outer| stride(outer) >= stride(axis));
+            order.insert(before.map_or(0, |before| before + 1), axis);
         }
         let permuted = |strides: &[isize; MAX_RANK]| {
             let mut to = [0; MAX_RANK];

@@ -72,7 +72,7 @@ struct Piece {
 impl Piece {
     /// Computes into a scratch buffer the register that depends on the most operands that can be bound at once.
     fn materialise(&mut self, shape: &Shape, recipe: &mut Recipe, most: usize, limits: &Limits) {
-        let live = wgsl::live(&self.program);
+        let live = self.program.live();
         let mut needs: Vec<BTreeSet<Bind>> = Vec::new();
         let mut best: Option<Reg> = None;
         for (i, &(instr, _)) in self.program.code.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Piece {
 
 /// The inputs that a live instruction reads.
 pub(super) fn used_inputs(program: &Program) -> impl Iterator<Item = usize> {
-    let live = wgsl::live(program);
+    let live = program.live();
     program.code.iter().zip(live).filter_map(|(&(instr, _), live)| match instr {
         Instr::Input(k) if live => Some(k as usize),
         _ => None,
@@ -296,7 +296,7 @@ impl Map<'_> {
 
     /// The program's draws: which instruction, and the expression for four elements from `i` on.
     fn draws(&mut self) -> Vec<(usize, String)> {
-        let live = wgsl::live(self.program);
+        let live = self.program.live();
         let draws = self.program.code.iter().enumerate().filter(|(i, _)| live[*i]);
         let draws = draws.filter_map(|(i, &(instr, _))| match instr {
             Instr::Random { kind, seed, draw } => {

@@ -132,7 +132,7 @@ impl Axes {
 /// row-major position of the element.
 pub(super) fn body(program: &Program, loads: &[String], index: &str, fields: &mut Fields) -> String {
     let mut text = String::new();
-    let live = live(program);
+    let live = program.live();
     for (i, &(instr, dtype)) in program.code.iter().enumerate() {
         if !live[i] {
             continue;
@@ -173,18 +173,6 @@ pub(super) fn draw(kind: Random, words: [u32; 2], suffix: &str, index: &str, fie
         format!("vec2<u32>({low}, {})", fields.later("u32", 0, Word::High(k)))
     });
     format!("{function}{suffix}({seed}, {draw}, {index})")
-}
-
-/// Which instructions an output depends on.
-pub(super) fn live(program: &Program) -> Vec<bool> {
-    let mut live = vec![false; program.code.len()];
-    program.outputs.iter().for_each(|&r| live[r as usize] = true);
-    for i in (0..program.code.len()).rev() {
-        if live[i] {
-            program.code[i].0.reads().for_each(|r| live[r as usize] = true);
-        }
-    }
-    live
 }
 
 /// The files that a text needs, as includes.
